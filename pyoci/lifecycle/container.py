@@ -1,0 +1,101 @@
+"""A container found in the state store: its true status, its process, its cgroups."""
+
+from __future__ import annotations
+
+import os
+from _signal import pidfd_send_signal
+
+from pyoci.errors import OCIError, StateError
+from pyoci.state import Entry, State, Store, boot_id, process_alive
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyoci.cgroups import Disabled
+    from pyoci.cgroups.v1 import V1Driver
+
+
+class Found:
+    """An open entry with its state read; a context manager that closes the entry."""
+
+    __slots__ = ("entry", "root", "state")
+
+    def __init__(self, root: str, id: str) -> None:
+        self.root = root
+        self.entry: Entry = Store(root).open(id)
+        try:
+            self.state: State = self.entry.read()
+        except BaseException:
+            self.entry.close()
+            raise
+
+    def __enter__(self) -> Found:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.entry.close()
+
+    def alive(self) -> bool:
+        """Whether init is the process that was recorded: same pid, same start time, same boot."""
+        s = self.state
+        return bool(s.pid) and s.boot_id == boot_id() and process_alive(s.pid, s.start_time)
+
+    def status(self) -> str:
+        """creating, created, running, paused or stopped: from the kernel, not from the file."""
+        s = self.state
+        if s.status_hint == "creating":
+            creating = s.boot_id == boot_id() and process_alive(s.runtime_pid, s.runtime_start_time)
+            return "creating" if creating else "stopped"
+        if not self.alive():
+            return "stopped"
+        if s.cgroup_paths and self.driver().frozen():
+            return "paused"
+        return s.status_hint
+
+    def driver(self) -> V1Driver | Disabled:
+        """The driver of the container's cgroups."""
+        if not self.state.cgroup_paths:
+            from pyoci.cgroups import Disabled
+
+            return Disabled()
+        from pyoci.cgroups.v1 import driver_from_paths
+
+        return driver_from_paths(self.state.cgroup_paths)
+
+    def pidfd(self) -> int:
+        """A pidfd of init, checked after it was opened, so that a reused pid is never meant.
+
+        Raises:
+            StateError: init is gone.
+        """
+        try:
+            fd = os.pidfd_open(self.state.pid)
+        except (ProcessLookupError, OSError):
+            raise not_running() from None
+        if not self.alive():
+            os.close(fd)
+            raise not_running()
+        return fd
+
+    def signal(self, number: int) -> None:
+        """Signal init.
+
+        Args:
+            number: signal number.
+
+        Raises:
+            StateError: it is not running.
+            OCIError: the number is no signal.
+        """
+        fd = self.pidfd()
+        try:
+            pidfd_send_signal(fd, number)
+        except ProcessLookupError:
+            raise not_running() from None
+        except OSError as e:
+            raise OCIError(f"cannot send signal {number}", why=os.strerror(e.errno or 0)) from None
+        finally:
+            os.close(fd)
+
+
+def not_running() -> StateError:
+    return StateError("container not running")  # the words that containerd matches

@@ -1,0 +1,290 @@
+"""create: from a bundle to a process that waits at the start gate.
+
+Order, so that a SIGKILL at any moment leaves nothing that `delete --force` cannot find: the state
+directory and the intended cgroup paths are on disk before anything else is made; init dies by itself
+when its runtime does, until the state says "created".
+"""
+
+from __future__ import annotations
+
+import os
+
+from pyoci import native
+from pyoci.cgroups import Disabled
+from pyoci.cgroups.compile import cgroup_path, compile_v1
+from pyoci.cgroups.hierarchies import read_hierarchies
+from pyoci.cgroups.v1 import V1Driver
+from pyoci.errors import ConfigError, OCIError
+from pyoci.lifecycle import host
+from pyoci.lifecycle.launch import CLONE_NEWUSER, Launch
+from pyoci.plan import ops
+from pyoci.plan.compile import compile_create
+from pyoci.plan.facts import Options
+from pyoci.spec import jsontext
+from pyoci.spec.reader import Obj
+from pyoci.state import Entry, State, Store, boot_id, check_id, process_start_time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyoci.cgroups.compile import Write
+    from pyoci.lifecycle.request import CreateRequest
+
+GATE = "start.sock"
+
+
+class Creation:
+    """One create under way: what it has made so far, so that it can be unmade."""
+
+    def __init__(self, request: CreateRequest) -> None:
+        self.request = request
+        self.raw = b""
+        self.spec = Obj({}, "")
+        self.entry: Entry | None = None
+        self.state: State | None = None
+        self.driver: V1Driver | Disabled = Disabled()
+        self.writes: list[Write] = []
+        self.plan = ops.LaunchPlan()
+        self.launch: Launch | None = None
+        self.creating_fd = -1
+        self.created_fd = -1
+        self.exit_signal = 17
+        self.stdio: list[int] = []
+        self.console_fd = -1
+        self.rows = 0
+        self.columns = 0
+
+    def prepare(self) -> None:
+        """Everything that can be refused without a side effect."""
+        r = self.request
+        check_id(r.id)
+        if r.systemd_cgroup:
+            raise OCIError(
+                "the systemd cgroup driver is not there yet",
+                where="--systemd-cgroup",
+                todo="use the cgroupfs driver: drop the flag (podman: cgroup_manager = cgroupfs)",
+            )
+        path = f"{r.bundle}/config.json"
+        try:
+            self.raw = jsontext.read_file(path, path)
+        except FileNotFoundError:
+            raise ConfigError(
+                "no config.json: no such file or directory", where=path, todo="give the bundle's folder with --bundle"
+            ) from None
+        self.spec = Obj(jsontext.loads(self.raw, path), "")
+        self.terminal()
+        rootfs = self._rootfs()
+        self._compile_cgroups()
+        options = Options(r.id, rootfs)
+        options.no_pivot = r.no_pivot
+        options.no_new_keyring = r.no_new_keyring
+        options.keep_fds = r.preserve_fds
+        options.has_console_socket = bool(r.console_socket) or self.console_fd >= 0
+        options.terminal_rows, options.terminal_columns = self.rows, self.columns
+        self.plan = compile_create(self.spec, self.facts, options)
+        self._seccomp()
+        self._check_fds()
+
+    def terminal(self) -> None:
+        """For `run`: shows the terminal itself; a create gets a console socket from its caller."""
+
+    def _rootfs(self) -> str:
+        root = self.spec.obj("root")
+        if root is None:
+            raise ConfigError("no root filesystem", where="root", todo='add "root": {"path": "rootfs"}')
+        path = root.str("path", required=True) or ""
+        if not path.startswith("/"):
+            path = f"{self.request.bundle}/{path}"
+        path = os.path.normpath(path)
+        if not os.path.isdir(path):
+            raise ConfigError(
+                f"root filesystem {path} is not a directory" if os.path.lexists(path) else f"no root filesystem {path}",
+                where="root.path",
+                why="no such file or directory" if not os.path.lexists(path) else "not a directory",
+                todo="correct root.path, or unpack the image there",
+            )
+        real = os.path.realpath(path)
+        if real == "/":
+            raise ConfigError(
+                "the host's root cannot be a container's",
+                where="root.path",
+                why="mounts and masks would be made over the host's own files",
+                todo="copy or bind what is needed into a folder",
+            )
+        return real
+
+    def _compile_cgroups(self) -> None:
+        r = self.request
+        linux = self.spec.obj("linux") or Obj({}, "linux")
+        resources = linux.obj("resources")
+        self.found = read_hierarchies()
+        mode = self.found.mode
+        self.facts = host.read_facts(r.bundle, mode)
+        if r.cgroup_manager == "disabled" or mode == "none":
+            self.driver = Disabled()
+            return
+        path = cgroup_path(linux.str("cgroupsPath"), r.id, "/")
+        self.driver = V1Driver(self.found, path)
+        self.writes = compile_v1(resources.data if resources else {})
+        self.facts.cgroup_mounts = host.cgroup_rows(self.found, self.driver.paths())
+
+    def _seccomp(self) -> None:
+        if self.plan.seccomp is None:
+            return
+        from pyoci.seccomp import compile_filter  # loads libseccomp: only when there is a profile
+
+        bpf, flags = compile_filter(self.plan.seccomp)
+        for op in self.plan.ops:
+            if op.code == ops.SECCOMP:
+                op.u, op.a = bpf, flags
+
+    def _check_fds(self) -> None:
+        for fd in range(3, 3 + self.request.preserve_fds):
+            try:
+                os.fstat(fd)
+            except OSError:
+                raise OCIError(
+                    f"file descriptor {fd} is not open",
+                    where=f"--preserve-fds {self.request.preserve_fds}",
+                    todo="open it before, or lower the number",
+                ) from None
+
+    def journal(self) -> None:
+        """Claim the id, and write down what is about to be made."""
+        r = self.request
+        self.entry = Store(r.root).create(r.id)
+        self.entry.lock()
+        state = State()
+        state.id = r.id
+        state.oci_version = str(self.spec.data.get("ociVersion", ""))
+        state.bundle = r.bundle
+        state.boot_id = boot_id()
+        state.rootfs = self._root_text()
+        state.owner = os.geteuid()
+        state.annotations = self.spec.mapping("annotations")
+        state.status_hint = "creating"
+        state.cgroup_paths = self.driver.paths()
+        state.runtime_pid = os.getpid()
+        state.runtime_start_time = process_start_time(os.getpid()) or 0
+        hooks = self.spec.obj("hooks")
+        state.has_poststart = bool(hooks and hooks.objs("poststart"))
+        state.has_poststop = bool(hooks and hooks.objs("poststop"))
+        self.state = state
+        self.entry.write(state)
+        self.entry.write_blob("config.json", self.raw)
+
+    def _root_text(self) -> str:
+        root = self.spec.obj("root")
+        path = (root.str("path") if root else "") or ""
+        return path if path.startswith("/") else f"{self.request.bundle}/{path}"
+
+    def state_json(self, status: str, pid: int) -> bytes:
+        """The state that hooks read (runtime-spec runtime, "State")."""
+        assert self.state is not None
+        doc = {
+            "ociVersion": self.state.oci_version,
+            "id": self.state.id,
+            "status": status,
+            "pid": pid,
+            "bundle": self.state.bundle,
+        }
+        if self.state.annotations:
+            doc["annotations"] = self.state.annotations
+        return jsontext.dumps(doc).encode("utf-8", "backslashreplace")
+
+    def execute(self) -> int:
+        """Make the cgroups and the process; gives its pid in the caller's namespace."""
+        assert self.entry is not None
+        launch = Launch(self.plan, self._at_point, self._entered, exit_signal=self.exit_signal)
+        self.launch = launch
+        with launch:
+            launch.give(ops.SLOT_START, native.listen(self.entry.fd, GATE))
+            self.creating_fd, self.created_fd = native.state_memfd(), native.state_memfd()
+            launch.give(ops.SLOT_STATE_CREATING, self.creating_fd)
+            launch.give(ops.SLOT_STATE_CREATED, self.created_fd)
+            if self.console_fd >= 0:
+                launch.lend(ops.SLOT_CONSOLE_SOCKET, self.console_fd)
+            elif self.request.console_socket:
+                launch.give(ops.SLOT_CONSOLE_SOCKET, native.connect_stream(self.request.console_socket))
+            launch.run()
+            return launch.pid
+
+    def _entered(self, launch: Launch) -> None:
+        self.driver.create()
+        if self.writes:
+            self.driver.apply(self.writes)
+        self.driver.enter(launch.pid)
+
+    def _at_point(self, point: int, launch: Launch) -> None:
+        if point == ops.POINT_HOOKS:
+            text = self.state_json("creating", launch.pid)
+            os.write(self.creating_fd, text)
+            os.write(self.created_fd, self.state_json("created", launch.pid))
+            if self.spec.has("hooks"):
+                from pyoci.hooks import run_hooks
+
+                run_hooks(self.spec, "prestart", text)
+                run_hooks(self.spec, "createRuntime", text)
+        elif point == ops.POINT_CREATED:
+            self._created(launch.pid)
+
+    def _created(self, pid: int) -> None:
+        assert self.state is not None and self.entry is not None
+        self.state.pid = pid
+        self.state.start_time = process_start_time(pid) or 0
+        self.state.status_hint = "created"
+        self.state.runtime_pid = 0
+        self.entry.write(self.state)
+        if self.request.pid_file:
+            write_pid_file(self.request.pid_file, pid)
+
+    def undo(self) -> None:
+        """Unmake everything; init is dead by now (Launch)."""
+        self.driver.remove()
+        if self.entry is not None:
+            self.entry.remove()
+
+
+def write_pid_file(path: str, pid: int) -> None:
+    """Write a pid file: digits only, replaced as a whole, never through a symlink."""
+    temporary = f"{path}.{os.getpid()}.tmp"
+    try:
+        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+        try:
+            os.write(fd, str(pid).encode())
+        finally:
+            os.close(fd)
+        os.rename(temporary, path)
+    except OSError as e:
+        raise OCIError(
+            f"cannot write the pid file {path}",
+            where="--pid-file",
+            why=native.errno_text(e.errno or 0),
+            todo="its folder must exist and be writable",
+        ) from None
+
+
+def create(request: CreateRequest, creation: Creation | None = None) -> int:
+    """Create a container up to its start gate.
+
+    Args:
+        request: what to create; see CreateRequest.
+        creation: a Creation made ready by the caller (`run` and the API set its console and stdio).
+
+    Returns:
+        pid of init in the caller's pid namespace.
+
+    Raises:
+        OCIError: refused or failed; nothing is left behind.
+        Source: runtime-spec runtime, "Create".
+    """
+    c = creation or Creation(request)
+    c.prepare()
+    try:
+        c.journal()
+        return c.execute()
+    except BaseException:
+        c.undo()
+        raise
+
+
+__all__ = ["CLONE_NEWUSER", "Creation", "create"]

@@ -1,0 +1,109 @@
+"""delete: unmake what create made, whatever state it was left in."""
+
+from __future__ import annotations
+
+import os
+from select import poll
+
+from pyoci.errors import OCIError, StateError
+from pyoci.lifecycle.container import Found
+from pyoci.state import Entry, Store
+
+_SIGKILL = 9
+
+
+def delete(root: str, id: str, force: bool) -> None:
+    """Remove a container that has stopped.
+
+    Args:
+        root: state root.
+        id: container id.
+        force: kill it first; a container that does not exist, or whose state is unreadable, is no error.
+
+    Raises:
+        StateError: it does not exist, or it is running (without force).
+        OCIError: the kernel keeps a cgroup of it busy; the error names the processes.
+        Source: runtime-spec runtime, "Delete".
+    """
+    try:
+        found = Found(root, id)
+    except StateError as e:
+        if not force:
+            raise
+        if "does not exist" not in e.what:
+            _wreck(root, id)
+        return
+    with found:
+        found.entry.lock()  # a create or start under way ends first
+        status = found.status()
+        if status in ("running", "paused") and not force:
+            raise StateError(
+                f"cannot delete container {id} that is not stopped: {status}", todo="kill it first, or use --force"
+            )
+        _end(found)
+        found.driver().remove()
+        if found.state.has_poststop:
+            _poststop(found)
+        found.entry.remove()
+
+
+def _end(found: Found) -> None:
+    """Kill what is left of it: init, and whatever its cgroups hold."""
+    if found.alive():
+        try:
+            fd = found.pidfd()
+        except StateError:
+            fd = -1
+        if fd >= 0:
+            try:
+                found.signal(_SIGKILL)
+            except StateError:
+                pass
+            if found.state.cgroup_paths:
+                found.driver().thaw()  # a frozen process of a v1 freezer dies once it is thawed
+            waiter = poll()
+            waiter.register(fd, 1)
+            waiter.poll(10_000)
+            os.close(fd)
+    if found.state.cgroup_paths:
+        found.driver().kill_all(_SIGKILL)
+
+
+def _poststop(found: Found) -> None:
+    """Poststop hooks run after the container is gone; a failure is a warning (runtime-spec runtime, "Lifecycle")."""
+    from pyoci.hooks import run_hooks
+    from pyoci.lifecycle.query import state_json
+
+    try:
+        spec, text = state_json(found, "stopped")
+        run_hooks(spec, "poststop", text)
+    except OCIError as e:
+        os.write(2, f"warning: {e}\n".encode("utf-8", "backslashreplace"))
+
+
+def _wreck(root: str, id: str) -> None:
+    """The state is unreadable: find init by its start gate's folder, end it, remove the folder.
+
+    What a broken state file cannot tell (cgroups elsewhere than the default path) is left to the default:
+    the path that create uses when the config names none.
+    """
+    from pyoci.cgroups.compile import cgroup_path
+    from pyoci.cgroups.hierarchies import read_hierarchies
+    from pyoci.cgroups.v1 import V1Driver
+    from pyoci.spec import jsontext
+
+    entry: Entry = Store(root).open(id)
+    with entry:
+        entry.lock()
+        wanted = None
+        try:
+            config = jsontext.loads(entry.read_blob("config.json"), "config.json")
+            wanted = config.get("linux", {}).get("cgroupsPath")
+        except (OCIError, OSError, AttributeError):
+            pass
+        try:
+            driver = V1Driver(read_hierarchies(), cgroup_path(wanted, id, "/"))
+            driver.kill_all(_SIGKILL)
+            driver.remove()
+        finally:
+            entry.remove()

@@ -1,0 +1,170 @@
+"""exec: a further process in a running container, by another plan over the same ops."""
+
+from __future__ import annotations
+
+import os
+
+from pyoci import native
+from pyoci.errors import ConfigError, OCIError, StateError
+from pyoci.lifecycle import host
+from pyoci.lifecycle.container import Found
+from pyoci.lifecycle.create import write_pid_file
+from pyoci.lifecycle.launch import Launch
+from pyoci.plan import ops
+from pyoci.plan.compile import compile_exec
+from pyoci.plan.facts import ExecTarget, Options
+from pyoci.plan.kernel import NAMESPACES
+from pyoci.spec import jsontext
+from pyoci.spec.reader import Obj
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from pyoci.lifecycle.request import ExecRequest
+
+_FILES = {
+    "user": "user",
+    "mount": "mnt",
+    "pid": "pid",
+    "network": "net",
+    "ipc": "ipc",
+    "uts": "uts",
+    "cgroup": "cgroup",
+}
+
+
+def exec_(request: ExecRequest) -> int:
+    """Run a process in a running container.
+
+    Args:
+        request: what to run; see ExecRequest.
+
+    Returns:
+        its exit status; 0 at once with `detach`.
+
+    Raises:
+        OCIError: with code 255, as runc's.
+        Source: runc exec(8).
+    """
+    try:
+        return _exec(request)
+    except OCIError as e:
+        e.code = 255
+        raise
+
+
+def _exec(request: ExecRequest) -> int:
+    with Found(request.root, request.id) as found:
+        status = found.status()
+        if status in ("stopped", "paused"):
+            raise StateError(f"cannot exec in a {status} container")
+        spec = Obj(jsontext.loads(found.entry.read_blob("config.json"), "config.json"), "")
+        process = _process(request, spec)
+        options = Options(request.id)
+        options.keep_fds = request.preserve_fds
+        proxy = _proxy(request, process)
+        options.has_console_socket = bool(request.console_socket) or proxy is not None
+        facts = host.read_facts(found.state.bundle, "")
+        target = ExecTarget(spec, namespaces_to_join(found.state.pid))
+        plan = compile_exec(process, target, facts, options)
+        if plan.seccomp is not None:
+            from pyoci.seccomp import compile_filter
+
+            bpf, flags = compile_filter(plan.seccomp)
+            for op in plan.ops:
+                if op.code == ops.SECCOMP:
+                    op.u, op.a = bpf, flags
+        driver = found.driver()
+
+        def entered(launch: Launch) -> None:
+            driver.enter(launch.pid)
+
+        def at_point(point: int, launch: Launch) -> None:
+            """An exec has no points."""
+
+        launch = Launch(plan, at_point, entered, code=255)
+        with launch:
+            launch.give(ops.SLOT_FREE, found.pidfd())
+            if proxy is not None:
+                launch.lend(ops.SLOT_CONSOLE_SOCKET, proxy[1])
+            elif request.console_socket:
+                launch.give(ops.SLOT_CONSOLE_SOCKET, native.connect_stream(request.console_socket))
+            launch.run()
+            if request.pid_file:
+                write_pid_file(request.pid_file, launch.pid)
+            if request.detach:
+                return 0
+            from pyoci.lifecycle.foreground import attend
+
+            return attend(launch, proxy)
+
+
+def _proxy(request: ExecRequest, process: Obj) -> tuple[int, int] | None:
+    """For a terminal with nobody to send it to: a socket pair, and this process shows it."""
+    if not process.bool("terminal") or request.console_socket:
+        return None
+    if request.detach:
+        raise OCIError(
+            "a detached terminal needs a console socket", where="--console-socket", todo="give one, or drop --detach"
+        )
+    return native.socketpair()
+
+
+def namespaces_to_join(pid: int) -> int:
+    """CLONE_NEW* flags of the namespaces in which a process differs from the caller."""
+    flags = 0
+    for name, file in _FILES.items():
+        try:
+            theirs = os.readlink(f"/proc/{pid}/ns/{file}")
+            if theirs != os.readlink(f"/proc/self/ns/{file}"):
+                flags |= NAMESPACES[name]
+        except FileNotFoundError:
+            raise StateError("container not running") from None
+    return flags
+
+
+def _process(request: ExecRequest, spec: Obj) -> Obj:
+    """What to run: a process file whole, or the container's process with the flags' changes."""
+    if request.process_file:
+        try:
+            raw = jsontext.read_file(request.process_file, request.process_file)
+        except FileNotFoundError:
+            raise ConfigError("no such file or directory", where=f"--process {request.process_file}") from None
+        return Obj(jsontext.loads(raw, request.process_file), "process")
+    if not request.args:
+        raise OCIError("no command to run", todo="pyoci exec ID COMMAND [ARG…], or --process FILE")
+    own = spec.obj("process")
+    data: dict[str, Any] = dict(own.data) if own else {}
+    data["args"] = request.args
+    data["terminal"] = request.tty
+    data["env"] = list(data.get("env") or []) + request.env
+    if request.cwd:
+        data["cwd"] = request.cwd
+    if request.no_new_privs:
+        data["noNewPrivileges"] = True
+    if request.user or request.additional_gids:
+        data["user"] = _user(request, data.get("user") or {})
+    if request.cap:
+        data["capabilities"] = _add_caps(data.get("capabilities") or {}, request.cap)
+    return Obj(data, "process")
+
+
+def _user(request: ExecRequest, own: dict[str, Any]) -> dict[str, Any]:
+    user = dict(own)
+    if request.user:
+        uid, _, gid = request.user.partition(":")
+        user = {"uid": int(uid), "gid": int(gid) if gid else 0}
+        if "umask" in own:
+            user["umask"] = own["umask"]
+    if request.additional_gids:
+        user["additionalGids"] = list(user.get("additionalGids") or []) + request.additional_gids
+    return user
+
+
+def _add_caps(own: dict[str, Any], names: list[str]) -> dict[str, Any]:
+    """Added to bounding, permitted and effective, never to inheritable or ambient (CVE-2022-29162)."""
+    caps = dict(own)
+    for key in ("bounding", "permitted", "effective"):
+        caps[key] = list(dict.fromkeys([*(caps.get(key) or []), *names]))
+    return caps

@@ -1,0 +1,180 @@
+"""Turns (op, errno, detail) from the executor into words: what, where, why, what to do.
+
+Loaded only when something failed.
+"""
+
+from __future__ import annotations
+
+import errno as E
+
+from pyoci.errors import ConfigError, HookError, KernelError, OCIError
+from pyoci.native import Message, errno_text
+from pyoci.plan import ops
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyoci.lifecycle.container import Found
+
+_WHAT = {
+    ops.SETNS: "cannot join namespace",
+    ops.FORK: "cannot create namespaces",
+    ops.UNSHARE: "cannot create cgroup namespace",
+    ops.PROPAGATION: "cannot set mount propagation",
+    ops.ROOTFS: "cannot open the root filesystem",
+    ops.MKNOD: "cannot create device {t}",
+    ops.BIND_DEVICE: "cannot show device {t}",
+    ops.SYMLINK: "cannot create link {t}",
+    ops.MKDIR: "cannot create directory {t}",
+    ops.MASK_PATH: "cannot mask {t}",
+    ops.READONLY_PATH: "cannot make {t} read-only",
+    ops.ROOT_READONLY: "cannot make the root filesystem read-only",
+    ops.PIVOT_ROOT: "cannot pivot into the root filesystem",
+    ops.MOVE_ROOT: "cannot move into the root filesystem",
+    ops.SET_HOSTNAME: "cannot set hostname",
+    ops.SET_DOMAINNAME: "cannot set domainname",
+    ops.SYSCTL: "cannot set sysctl {s}",
+    ops.OOM_SCORE_ADJ: "cannot set oom_score_adj",
+    ops.SET_RLIMIT: "cannot set rlimit",
+    ops.LOOPBACK_UP: "cannot bring up loopback",
+    ops.CONSOLE: "cannot set up the terminal",
+    ops.SETSID: "cannot start a session",
+    ops.KEYRING: "cannot make a session keyring",
+    ops.BOUNDING: "cannot drop bounding capabilities",
+    ops.SETGROUPS: "cannot set additional groups",
+    ops.SETGID: "cannot set gid",
+    ops.SETUID: "cannot set uid",
+    ops.SET_CAPS: "cannot set capabilities",
+    ops.AMBIENT: "cannot set ambient capabilities",
+    ops.CHDIR: "cannot enter the working directory {s}",
+    ops.SECCOMP: "cannot install the seccomp filter",
+    ops.MOUNT_FS: "cannot mount {s} at {t}",
+    ops.MOUNT_BIND: "cannot bind {s} at {t}",
+    ops.MOUNT_ATTR: "cannot change mount flags of {t}",
+}
+
+# (op or 0 for any, errno) → what the user can do
+_TODO = {
+    (ops.MOUNT_FS, E.ENODEV): "the kernel has no such filesystem: check the mount's type",
+    (ops.MOUNT_FS, E.EINVAL): "an option is not known to this filesystem, or has a bad value",
+    (ops.MOUNT_FS, E.EPERM): "a mount of this kind needs a namespace of its own that the container owns",
+    (ops.MOUNT_BIND, E.ENOENT): "create the source on the host, or correct the path",
+    (ops.MOUNT_BIND, E.ENOTDIR): "a directory cannot be bound on a file, nor a file on a directory",
+    (ops.MOUNT_FS, E.ELOOP): "the image has a symlink there; it must be an ordinary directory",
+    (ops.MKNOD, E.ELOOP): "the image has a symlink in the way; /dev must be an ordinary directory",
+    (ops.MKNOD, E.EEXIST): "the image has something else of that name; remove it, or mount a tmpfs on /dev",
+    (ops.SETGROUPS, E.EINVAL): "a gid is not mapped: extend linux.gidMappings",
+    (ops.SETGID, E.EINVAL): "the gid is not mapped: extend linux.gidMappings",
+    (ops.SETUID, E.EINVAL): "the uid is not mapped: extend linux.uidMappings",
+    (ops.SET_RLIMIT, E.EPERM): "the hard limit is above the caller's and the caller lacks CAP_SYS_RESOURCE: lower it",
+    (ops.OOM_SCORE_ADJ, E.EACCES): "lowering it below the caller's needs CAP_SYS_RESOURCE: raise the value",
+    (ops.SYSCTL, E.ENOENT): "this kernel has no such sysctl",
+    (ops.SYSCTL, E.EINVAL): "the kernel does not take this value",
+    (ops.CHDIR, E.ENOENT): "the directory must exist in the image",
+    (ops.CHDIR, E.ELOOP): "it must be an ordinary directory of the image, not one reached through /proc",
+    (ops.SETNS, E.EINVAL): "the namespace is of another kind, or is the caller's own",
+    (ops.CONSOLE, E.EBADF): "mount a devpts at /dev/pts, as a terminal needs one",
+    (ops.SECCOMP, E.EINVAL): "this kernel does not know one of the flags or actions",
+    (ops.ROOTFS, E.ENOENT): "root.path must be a directory that exists",
+    (ops.ROOTFS, E.ENOTDIR): "root.path must be a directory",
+    (0, E.EPERM): "the caller lacks a capability for it",
+    (0, E.EACCES): "check the permissions of the path and its parents",
+    (0, E.ENOMEM): "raise linux.resources.memory.limit",
+    (0, E.EROFS): "the filesystem is read-only: create the path in the image beforehand",
+    (0, E.ELOOP): "a symlink stands in the way, or they turn in a circle",
+}
+
+
+def _show(value: bytes | None) -> str:
+    return value.decode("utf-8", "backslashreplace") if value else ""
+
+
+def _exec_failure(op: ops.Op, message: Message, name: str, path_from_env: bool, code: int) -> OCIError:
+    """The lower-case strings here are what podman, containerd and Docker match for 126 and 127."""
+    err = message.err
+    if err == E.ENOENT and op.code == ops.EXEC:
+        return KernelError(
+            f'exec: "{name}": no such file or directory',
+            errno=err,
+            where="process.args[0]",
+            why="the file is there, but the interpreter it names (ELF loader or #! line) is not in the image",
+            todo="install that interpreter in the image",
+            code=code,
+        )
+    if err == E.ENOENT and path_from_env:
+        return ConfigError(
+            f'exec: "{name}": executable file not found in $PATH',
+            where="process.args[0]",
+            why="no directory of PATH in process.env has it",
+            todo="install it in the image, or give its absolute path",
+            code=code,
+        )
+    if err == E.ENOENT or err == E.ENOTDIR:
+        return ConfigError(
+            f'exec: "{name}": stat {name}: {errno_text(err)}',
+            where="process.args[0]",
+            why="the image has no such file",
+            todo="correct the path, or install it in the image",
+            code=code,
+        )
+    todo = "make the file executable for the user" if err == E.EACCES else ""
+    if err == E.ENOEXEC:
+        todo = "it is neither a program for this machine nor a script with a #! line"
+    return KernelError(
+        f'exec: "{name}": {errno_text(err)}', errno=err, where="process.args[0]", todo=todo, code=code
+    )
+
+
+def explain(plan: ops.LaunchPlan, message: Message, code: int = 1) -> OCIError:
+    """The error for a failed op.
+
+    Args:
+        plan: what was being done.
+        message: the executor's record.
+        code: exit status the error shall carry.
+    """
+    if message.op >= len(plan.ops):
+        return KernelError(
+            "cannot run the init image",
+            errno=message.err,
+            why=f"execveat: {errno_text(message.err)}",
+            todo="see vm.memfd_noexec in sysctl(8), and the limits of the caller",
+            code=code,
+        )
+    op = plan.ops[message.op]
+    call, _, thing = message.detail.partition("\n")
+    if op.code in (ops.FIND_EXEC, ops.EXEC):
+        find = next((o for o in plan.ops if o.code == ops.FIND_EXEC), op)
+        name = _show(find.s)
+        return _exec_failure(op, message, name, "/" not in name, code)
+    if op.code == ops.HOOK:
+        why = "it ran out of its time" if message.err == E.ETIMEDOUT else errno_text(message.err)
+        if message.err == E.ECHILD:
+            why = "it exited with a status other than 0"
+        return HookError(f"hook {thing or _show(op.s)} failed", where=op.where, why=why, code=code)
+    what = _WHAT.get(op.code, f"step {ops.NAMES[op.code]} failed")
+    what = what.format(s=_show(op.s), t=_show(op.t))
+    why = f"{call}: {errno_text(message.err)}" if call else errno_text(message.err)
+    if thing and thing != _show(op.t):
+        why += f": {thing}"
+    todo = _TODO.get((op.code, message.err)) or _TODO.get((0, message.err), "")
+    return KernelError(what, errno=message.err, where=op.where, why=why, todo=todo, code=code)
+
+
+def explain_start(found: Found, message: Message) -> OCIError:
+    """The error for an op that failed after the start gate, where the plan is no longer at hand.
+
+    Only hooks, the filter, the last capabilities and execve stand after the gate; the detail says which.
+    """
+    call, _, thing = message.detail.partition("\n")
+    why = errno_text(message.err)
+    if call == "hook":
+        reason = "it ran out of its time" if message.err == E.ETIMEDOUT else why
+        if message.err == E.ECHILD:
+            reason = "it exited with a status other than 0"
+        return HookError(f"hook {thing} failed", where="hooks.startContainer", why=reason)
+    if call == "execve":
+        plan = ops.LaunchPlan()
+        plan.ops = [ops.Op(ops.EXEC), ops.Op(ops.FIND_EXEC, s=thing.encode("utf-8", "backslashreplace"))]
+        return explain(plan, Message(message.type, 0, message.err, 0, message.detail))
+    where = "linux.seccomp" if call == "seccomp" else "process.capabilities"
+    return KernelError("cannot start the container", errno=message.err, where=where, why=f"{call}: {why}")

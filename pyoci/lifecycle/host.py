@@ -1,0 +1,73 @@
+"""Reads what `compile` may know of the host; as few system calls as the config needs."""
+
+from __future__ import annotations
+
+import os
+
+from pyoci.errors import OCIError
+from pyoci.plan.facts import HostFacts
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyoci.cgroups.hierarchies import Hierarchies
+
+
+def read_small(path: str) -> bytes:
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.read(fd, 65536)
+    finally:
+        os.close(fd)
+
+
+def in_user_namespace() -> bool:
+    """Whether the caller is in a user namespace other than the first (user_namespaces(7), uid_map)."""
+    try:
+        return read_small("/proc/self/uid_map").split() != [b"0", b"0", b"4294967295"]
+    except FileNotFoundError:  # a kernel without user namespaces
+        return False
+
+
+def kernel_version() -> tuple[int, ...]:
+    release = os.uname().release
+    numbers = []
+    for part in release.split("-")[0].split(".")[:2]:
+        numbers.append(int(part) if part.isdigit() else 0)
+    return tuple(numbers)
+
+
+def read_facts(bundle: str, mode: str) -> HostFacts:
+    """The host's facts.
+
+    Raises:
+        OCIError: the kernel is older than 5.10, or /proc is not there.
+    """
+    facts = HostFacts()
+    facts.bundle = bundle
+    facts.euid = os.geteuid()
+    facts.kernel = kernel_version()
+    facts.cgroup_mode = mode
+    if facts.kernel < (5, 12):
+        raise OCIError(
+            f"Linux {'.'.join(map(str, facts.kernel))} is too old",
+            why="mount_setattr(2) came with Linux 5.12",
+            todo="boot a newer kernel",
+        )
+    try:
+        facts.in_userns = in_user_namespace()
+        facts.last_cap = int(read_small("/proc/sys/kernel/cap_last_cap"))
+        if facts.in_userns:
+            facts.setgroups_allowed = read_small("/proc/self/setgroups").strip() == b"allow"
+    except FileNotFoundError:
+        raise OCIError("no procfs at /proc", todo="mount it: the runtime needs it") from None
+    return facts
+
+
+def cgroup_rows(found: Hierarchies, paths: dict[str, str]) -> list[tuple[str, str, str, str]]:
+    """Rows of facts.cgroup_mounts: (controllers, basename, mount point, the container's directory)."""
+    rows = []
+    for h in found.v1:
+        words = ",".join(h.controllers)
+        base = h.mountpoint.rsplit("/", 1)[1]
+        rows.append((words, base, h.mountpoint, paths.get(h.controllers[0], "")))
+    return rows

@@ -1,0 +1,222 @@
+"""Carries a plan out: opens its inputs, spawns the process, answers at the sync points.
+
+Shared by create and exec. Whatever fails, the process is killed and reaped before the error leaves.
+"""
+
+from __future__ import annotations
+
+import os
+from _signal import pidfd_send_signal
+
+from pyoci import native
+from pyoci.errors import ConfigError, KernelError
+from pyoci.plan import ops
+from pyoci.plan.encode import encode
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_SIGKILL = 9
+_WALL = 0x40000000
+CLONE_NEWUSER = 0x10000000
+
+
+class Launch:
+    """One process on its way into a container.
+
+    Args:
+        plan: compiled plan; its SECCOMP op is filled.
+        at_point: called with (point, launch) at each sync point, before the process goes on.
+        entered: called with (launch) once the pid is known, to put it into its cgroups; it overlaps
+            with what the process does until POINT_CGROUP.
+        exit_signal: SIGCHLD (17) or 0.
+        code: exit status that failures shall carry.
+    """
+
+    __slots__ = ("_at_point", "_entered", "_exit_signal", "_fds", "_opened", "_stage", "code", "pid", "pidfd", "plan")
+
+    def __init__(
+        self,
+        plan: ops.LaunchPlan,
+        at_point: Callable[[int, Launch], None],
+        entered: Callable[[Launch], None],
+        *,
+        exit_signal: int = 17,
+        code: int = 1,
+    ) -> None:
+        self.plan = plan
+        self.pid = 0
+        self.pidfd = -1
+        self.code = code
+        self._at_point = at_point
+        self._entered = entered
+        self._exit_signal = exit_signal
+        self._fds: dict[int, int] = {}
+        self._opened: list[int] = []
+        self._stage = -1
+
+    def give(self, slot: int, fd: int) -> None:
+        """Hand an fd over in a slot; it is closed here when the launch is closed."""
+        self._fds[slot] = fd
+        self._opened.append(fd)
+
+    def lend(self, slot: int, fd: int) -> None:
+        """Hand an fd over in a slot; it stays the caller's."""
+        self._fds[slot] = fd
+
+    def __enter__(self) -> Launch:
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        if kind is not None:
+            self.kill()
+        for fd in self._opened:
+            os.close(fd)
+        self._opened.clear()
+        if self.pidfd >= 0:
+            os.close(self.pidfd)
+            self.pidfd = -1
+
+    def kill(self) -> None:
+        """End the process, and wait until it is gone."""
+        for pidfd in (self._stage, self.pidfd):
+            if pidfd >= 0:
+                try:
+                    pidfd_send_signal(pidfd, _SIGKILL)
+                except ProcessLookupError:
+                    pass
+                self.wait(pidfd)
+
+    def wait(self, pidfd: int | None = None) -> int:
+        """Reap the process; its exit status as a shell says it (128 + n for signal n), -1 if it was reaped before."""
+        try:
+            info = os.waitid(os.P_PIDFD, self.pidfd if pidfd is None else pidfd, os.WEXITED | _WALL)
+        except ChildProcessError:
+            return -1
+        if info is None:
+            return -1
+        return info.si_status if info.si_code == os.CLD_EXITED else 128 + info.si_status
+
+    def run(self) -> None:
+        """Spawn, and serve the process until it has passed its last point (or, for exec, runs its program).
+
+        Raises:
+            OCIError: an op failed, or a callback did.
+        """
+        self._open_inputs()
+        ours, theirs = native.socketpair()
+        try:
+            try:
+                self._spawn(theirs)
+            finally:
+                os.close(theirs)
+            if self._stage < 0:
+                self._begin()
+                if self.plan.clone_flags & CLONE_NEWUSER:
+                    native.go(ours)
+            self._serve(ours)
+        finally:
+            os.close(ours)
+
+    def _open_inputs(self) -> None:
+        for item in self.plan.inputs:
+            if item.kind == "tree":
+                self.give(item.slot, native.open_tree(item.path, item.recursive, item.where))
+                continue
+            try:
+                fd = os.open(item.path, os.O_RDONLY | os.O_CLOEXEC)
+            except OSError as e:
+                raise ConfigError(
+                    f"cannot open namespace {item.path}",
+                    where=item.where,
+                    why=native.errno_text(e.errno or 0),
+                    todo="the namespace must exist: is its process or its mount gone?",
+                ) from None
+            self.give(item.slot, fd)
+            if native.ns_type(fd) != item.nstype:
+                raise ConfigError(
+                    f"{item.path} is no namespace of the type named",
+                    where=item.where,
+                    why="ioctl NS_GET_NSTYPE says otherwise (ioctl_ns(2))",
+                    todo="correct the type or the path",
+                )
+
+    def _spawn(self, theirs: int) -> None:
+        staged = any(op.code == ops.FORK for op in self.plan.ops)
+        plan_fd = native.memfd(encode(self.plan, self._fds, theirs))
+        try:
+            keep = list(self._fds.values())
+            pid, pidfd = native.spawn(
+                plan_fd,
+                theirs,
+                keep,
+                flags=0 if staged else self.plan.clone_flags,
+                wait_go=not staged and bool(self.plan.clone_flags & CLONE_NEWUSER),
+                exit_signal=self._exit_signal,
+            )
+        finally:
+            os.close(plan_fd)
+        if staged:
+            self._stage = pidfd
+        else:
+            self.pid, self.pidfd = pid, pidfd
+
+    def _begin(self) -> None:
+        """The pid is known: map its ids, and put it into its cgroups."""
+        if self.plan.uid_map is not None and self.plan.gid_map is not None:
+            self._map("gid_map", self.plan.gid_map, "linux.gidMappings")
+            self._map("uid_map", self.plan.uid_map, "linux.uidMappings")
+        self._entered(self)
+
+    def _map(self, name: str, text: bytes, where: str) -> None:
+        try:
+            fd = os.open(f"/proc/{self.pid}/{name}", os.O_WRONLY | os.O_CLOEXEC)
+            try:
+                os.write(fd, text)
+            finally:
+                os.close(fd)
+        except OSError as e:
+            raise KernelError(
+                f"cannot write {name}",
+                errno=e.errno or 0,
+                where=where,
+                why=native.errno_text(e.errno or 0),
+                todo="only ids that the caller's own user namespace maps can be mapped (user_namespaces(7))",
+            ) from None
+
+    def _serve(self, sync: int) -> None:
+        while True:
+            message = native.receive(sync)
+            if message is None:
+                self._ended()
+                return
+            if message.type == native.SYNC_FAIL:
+                from pyoci.lifecycle.failures import explain
+
+                raise explain(self.plan, message, self.code)
+            if message.type == native.SYNC_PID:
+                self.pid = message.value
+                self.pidfd = os.pidfd_open(self.pid)
+                self.wait(self._stage)
+                os.close(self._stage)
+                self._stage = -1
+                self._begin()
+                native.go(sync)
+            elif message.type == native.SYNC_POINT:
+                self._at_point(message.value, self)
+                native.go(sync)
+                if message.value == ops.POINT_CREATED:
+                    return
+
+    def _ended(self) -> None:
+        """The channel closed: exec has become its program; a create never ends so."""
+        last = self.plan.ops
+        if self._stage >= 0 or any(op.code == ops.WAIT_START for op in last):
+            status = self.wait()
+            raise KernelError(
+                "the container's process died while it was set up",
+                why=f"it ended with status {status}",
+                todo="if it was killed (137), linux.resources.memory.limit may be too small",
+                code=self.code,
+            )

@@ -1,0 +1,86 @@
+"""run: create, start, and stay until it ends, then delete."""
+
+from __future__ import annotations
+
+import os
+
+from pyoci import native
+from pyoci.errors import OCIError
+from pyoci.lifecycle.create import Creation, create
+from pyoci.lifecycle.delete import delete
+from pyoci.lifecycle.launch import Launch
+from pyoci.lifecycle.start import start
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyoci.lifecycle.request import CreateRequest
+
+
+def run(request: CreateRequest, detach: bool, keep: bool) -> int:
+    """Create and start a container.
+
+    Args:
+        request: what to create.
+        detach: return once it runs, and leave it to the caller.
+        keep: do not delete it when it has ended.
+
+    Returns:
+        the exit status of its program; 0 with `detach`.
+
+    Raises:
+        OCIError: it could not be created or started; nothing is left.
+    """
+    creation = RunCreation(request, detach)
+    create(request, creation)
+    try:
+        start(request.root, request.id)
+        if detach:
+            return 0
+        return creation.attend()
+    except BaseException:
+        detach = False
+        raise
+    finally:
+        creation.close()
+        if not detach and not keep:
+            delete(request.root, request.id, True)
+
+
+class RunCreation(Creation):
+    """A creation whose process stays ours: its pidfd and terminal outlive `create`."""
+
+    def __init__(self, request: CreateRequest, detach: bool) -> None:
+        super().__init__(request)
+        self.detach = detach
+        self.proxy: tuple[int, int] | None = None
+        self.kept_pidfd = -1
+
+    def terminal(self) -> None:
+        process = self.spec.obj("process")
+        if not (process and process.bool("terminal")) or self.request.console_socket:
+            return
+        if self.detach:
+            raise OCIError(
+                "a detached terminal needs a console socket",
+                where="--console-socket",
+                todo="give one, or drop --detach",
+            )
+        self.proxy = native.socketpair()
+        self.console_fd = self.proxy[1]
+
+    def execute(self) -> int:
+        pid = super().execute()
+        self.kept_pidfd = os.pidfd_open(pid)
+        return pid
+
+    def attend(self) -> int:
+        from pyoci.lifecycle.foreground import attend
+
+        launch = Launch(self.plan, self._at_point, self._entered)
+        launch.pid, launch.pidfd = 0, self.kept_pidfd
+        return attend(launch, self.proxy)
+
+    def close(self) -> None:
+        if self.kept_pidfd >= 0:
+            os.close(self.kept_pidfd)
+            self.kept_pidfd = -1

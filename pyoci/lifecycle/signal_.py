@@ -1,0 +1,27 @@
+"""kill: a signal to init, or to every process of the container."""
+
+from __future__ import annotations
+
+from pyoci.lifecycle.container import Found, not_running
+
+
+def kill(root: str, id: str, signal: int, all: bool) -> None:
+    """Signal a container.
+
+    Args:
+        root: state root.
+        id: container id.
+        signal: signal number.
+        all: every process in its cgroups, not only init.
+
+    Raises:
+        StateError: it is not running (not raised with `all`: the cgroup may hold what init left).
+        Source: runtime-spec runtime, "Kill".
+    """
+    with Found(root, id) as found:
+        if all:
+            found.driver().kill_all(signal)
+            return
+        if found.status() == "stopped":
+            raise not_running()
+        found.signal(signal)

@@ -1,0 +1,70 @@
+"""start: open the gate, hear whether the program ran, run poststart hooks."""
+
+from __future__ import annotations
+
+import os
+
+from pyoci import native
+from pyoci.errors import KernelError, StateError
+from pyoci.lifecycle.container import Found
+
+GATE = "start.sock"
+
+
+def start(root: str, id: str) -> None:
+    """Run the user's program in a created container.
+
+    Args:
+        root: state root.
+        id: container id.
+
+    Raises:
+        StateError: it is not in the state "created".
+        OCIError: a startContainer hook or the program could not be run.
+        Source: runtime-spec runtime, "Start".
+    """
+    with Found(root, id) as found:
+        found.entry.lock()
+        found.state = found.entry.read()
+        status = found.status()
+        if status == "running":
+            raise StateError("cannot start an already running container")
+        if status != "created":
+            raise StateError(f"cannot start a container that has {status}", todo="delete it and create it anew")
+        try:
+            gate = native.connect(found.entry.fd, GATE)
+        except KernelError:
+            raise StateError(
+                "cannot start the container", why="its init no longer waits at the start gate", todo="delete it"
+            ) from None
+        try:
+            message = native.receive(gate)
+        finally:
+            os.close(gate)
+        if message is not None:
+            raise _failure(found, message)
+        found.state.status_hint = "running"
+        found.entry.write(found.state)
+        found.entry.unlock()
+        if found.state.has_poststart:
+            _poststart(found)
+
+
+def _failure(found: Found, message: native.Message) -> Exception:
+    """The plan is gone with the runtime that made it: compile it again, only to name the failed op."""
+    from pyoci.lifecycle.failures import explain_start
+
+    return explain_start(found, message)
+
+
+def _poststart(found: Found) -> None:
+    """A failing poststart hook ends the container, as runc does (runtime-spec runtime, "Lifecycle")."""
+    from pyoci.hooks import run_hooks
+    from pyoci.lifecycle.query import state_json
+
+    spec, text = state_json(found, "running")
+    try:
+        run_hooks(spec, "poststart", text)
+    except BaseException:
+        found.signal(9)
+        raise

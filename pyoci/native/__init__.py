@@ -1,0 +1,199 @@
+"""The door to the C helper: thin functions that raise KernelError instead of giving -errno.
+
+On the hot path: imports the cffi module and nothing else. Python's fds and the helper's are one space.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from pyoci.errors import KernelError
+from pyoci.native import _runtime  # built at install, see build_runtime.py
+
+lib = _runtime.lib
+ffi = _runtime.ffi
+
+SYNC_FAIL = 1
+SYNC_POINT = 2
+SYNC_PID = 3
+
+
+def errno_text(number: int) -> str:
+    """The errno as clients expect it in messages: lower case, with its name."""
+    text = os.strerror(number)
+    return f"{text[:1].lower()}{text[1:]} ({errno.errorcode.get(number, number)})"
+
+
+def check(result: int, what: str, where: str = "", todo: str = "") -> int:
+    """Give the result of a helper call back, or raise what it says.
+
+    Raises:
+        KernelError: result is a negative errno.
+    """
+    if result < 0:
+        raise KernelError(what, errno=-result, where=where, why=errno_text(-result), todo=todo)
+    return result
+
+
+class Message:
+    """One record of the sync channel; `detail` is untrusted text."""
+
+    __slots__ = ("detail", "err", "op", "type", "value")
+
+    def __init__(self, type_: int, op: int, err: int, value: int, detail: str) -> None:
+        self.type = type_
+        self.op = op
+        self.err = err
+        self.value = value
+        self.detail = detail
+
+
+_image = -1
+
+
+def image() -> int:
+    """The sealed memfd of the init program; made once a process and kept (its seals forbid any change)."""
+    global _image
+    if _image < 0:
+        _image = check(lib.pyoci_image(), "cannot make the init image", todo="see vm.memfd_noexec in sysctl(8)")
+    return _image
+
+
+def memfd(data: bytes) -> int:
+    return check(lib.pyoci_memfd(data, len(data)), "cannot make a memfd")
+
+
+def state_memfd() -> int:
+    """An unsealed memfd for the state JSON that hooks read: filled once the pid is known."""
+    return os.memfd_create("pyoci-state", os.MFD_CLOEXEC)
+
+
+def socketpair() -> tuple[int, int]:
+    two = ffi.new("int[2]")
+    check(lib.pyoci_socketpair(two), "cannot make the sync channel")
+    return two[0], two[1]
+
+
+def spawn(
+    plan_fd: int, sync_fd: int, keep: list[int], *, flags: int = 0, wait_go: bool = False, exit_signal: int = 17
+) -> tuple[int, int]:
+    """Clone the init program into new namespaces.
+
+    Args:
+        plan_fd: memfd of the encoded plan.
+        sync_fd: the child's end of the sync channel.
+        keep: fds the child keeps.
+        flags: CLONE_NEW* flags (clone(2)).
+        wait_go: wait for `go` before the image is run (user namespace).
+        exit_signal: SIGCHLD (17), or 0 to leave a host program's SIGCHLD alone.
+
+    Returns:
+        pid and pidfd.
+
+    Raises:
+        KernelError: clone3(2) failed.
+    """
+    s = ffi.new("struct spawn *")
+    kept = ffi.new("int[]", [plan_fd, sync_fd, *keep])
+    s.image_fd, s.plan_fd, s.sync_fd = image(), plan_fd, sync_fd
+    s.flags, s.wait_go, s.exit_signal = flags, wait_go, exit_signal
+    s.keep, s.nkeep = kept, len(kept)
+    pid = lib.pyoci_spawn(s)
+    if pid < 0:
+        raise KernelError(
+            "cannot create the container's process",
+            errno=-pid,
+            where="linux.namespaces",
+            why=f"clone3: {errno_text(-pid)}",
+            todo=_clone_advice(-pid),
+        )
+    return pid, s.pidfd
+
+
+def _clone_advice(err: int) -> str:
+    if err == errno.EPERM:
+        return "run as root, or add a user namespace"
+    if err in (errno.ENOSPC, errno.EUSERS):
+        return "raise the limits under /proc/sys/user (namespaces(7))"
+    if err == errno.EINVAL:
+        return "the kernel lacks one of the namespaces asked for"
+    return ""
+
+
+def receive(sync_fd: int) -> Message | None:
+    """Wait for the next message; None at the end of the channel. Interrupted by Python's signals."""
+    m = ffi.new("struct sync_msg *")
+    while True:
+        r = lib.pyoci_recv(sync_fd, m)
+        if r != -errno.EINTR:
+            break
+    if check(r, "the sync channel broke") == 0:
+        return None
+    detail = ffi.string(m.detail).decode("utf-8", "backslashreplace")
+    return Message(m.type, m.op, m.err, m.value, detail)
+
+
+def go(sync_fd: int) -> None:
+    check(lib.pyoci_go(sync_fd), "the container's process is gone")
+
+
+def listen(dirfd: int, name: str) -> int:
+    return check(lib.pyoci_listen(dirfd, os.fsencode(name)), "cannot make the start gate", name)
+
+
+def connect(dirfd: int, name: str) -> int:
+    """Connect to a container's start gate; raises KernelError (ECONNREFUSED: nobody waits there)."""
+    return check(lib.pyoci_connect(dirfd, os.fsencode(name), 0), "cannot reach the container's start gate", name)
+
+
+def connect_stream(path: str) -> int:
+    """Connect to the console socket of the caller."""
+    return check(
+        lib.pyoci_connect(-1, os.fsencode(path), 1),
+        "cannot connect to the console socket",
+        f"--console-socket {path}",
+        "the caller must listen on a Unix stream socket there",
+    )
+
+
+def receive_fd(sock: int) -> int:
+    text = ffi.new("char[256]")
+    return check(lib.pyoci_recv_fd(sock, text, 256), "no terminal came over the socket")
+
+
+def open_tree(path: str, recursive: bool, where: str) -> int:
+    return check(
+        lib.pyoci_open_tree(os.fsencode(path), recursive),
+        f"cannot open mount source {path}",
+        where,
+        "it must exist and be readable by the caller",
+    )
+
+
+def ns_type(fd: int) -> int:
+    """CLONE_NEW* flag of an nsfs file, or a negative errno."""
+    return int(lib.pyoci_ns_type(fd))
+
+
+def run_hook(path: bytes, argv: list[bytes], env: list[bytes], stdin: int, timeout_ms: int) -> tuple[int, int, str]:
+    """Run one hook and wait for it.
+
+    Args:
+        path: program, absolute.
+        argv: its arguments, argv[0] first.
+        env: its whole environment, "K=V".
+        stdin: memfd of the state JSON; read from its start.
+        timeout_ms: milliseconds, 0 for no limit.
+
+    Returns:
+        0 or an errno; the wait status; the first of what it printed.
+    """
+    args = [ffi.new("char[]", a) for a in argv]
+    envs = [ffi.new("char[]", e) for e in env]
+    argv_c = ffi.new("char *[]", [*args, ffi.NULL])
+    env_c = ffi.new("char *[]", [*envs, ffi.NULL])
+    status = ffi.new("int *")
+    out = ffi.new("char[1024]")
+    r = lib.pyoci_hook(path, argv_c, env_c, stdin, timeout_ms, status, out, 1024)
+    return -r, status[0], ffi.string(out).decode("utf-8", "backslashreplace")

@@ -1,0 +1,55 @@
+"""Build pyoci.native._seccomp, the cffi binding of libseccomp; run at install time."""
+
+import cffi
+
+ffi = cffi.FFI()
+
+ffi.cdef("""
+typedef void *scmp_filter_ctx;
+scmp_filter_ctx pyoci_init(uint32_t action);
+void seccomp_release(scmp_filter_ctx ctx);
+uint32_t seccomp_arch_resolve_name(const char *name);
+int seccomp_arch_add(scmp_filter_ctx ctx, uint32_t arch);
+int seccomp_syscall_resolve_name(const char *name);
+int pyoci_rule(scmp_filter_ctx ctx, uint32_t action, int nr, unsigned int n,
+               const unsigned int *arg, const int *op, const uint64_t *a, const uint64_t *b);
+int seccomp_export_bpf(const scmp_filter_ctx ctx, int fd);
+""")
+
+ffi.set_source(
+    "pyoci.native._seccomp",
+    """
+#include <errno.h>
+#include <seccomp.h>
+
+static scmp_filter_ctx pyoci_init(uint32_t action)
+{
+    return seccomp_init(action);
+}
+
+/* Six conditions at most: a system call has six arguments. Returns 0 or -errno. */
+static int pyoci_rule(scmp_filter_ctx ctx, uint32_t action, int nr, unsigned int n,
+              const unsigned int *arg, const int *op, const uint64_t *a, const uint64_t *b)
+{
+    struct scmp_arg_cmp cmp[6];
+    if (n > 6)
+        return -EINVAL;
+    for (unsigned int i = 0; i < n; i++)
+        cmp[i] = (struct scmp_arg_cmp){arg[i], (enum scmp_compare)op[i], a[i], b[i]};
+    return seccomp_rule_add_array(ctx, action, nr, n, cmp);
+}
+""",
+    libraries=["seccomp"],
+    extra_compile_args=[
+        "-std=c11",
+        "-Wall",
+        "-Wextra",
+        "-Werror",
+        "-fstack-protector-strong",
+        "-D_FORTIFY_SOURCE=2",
+        "-O2",
+    ],
+)
+
+if __name__ == "__main__":
+    ffi.compile(verbose=True)

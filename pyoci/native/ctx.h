@@ -1,0 +1,66 @@
+/* What every op of the executor sees. */
+#ifndef PYOCI_CTX_H
+#define PYOCI_CTX_H
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdint.h>
+
+#include "plan.h"
+#include "sys.h"
+
+struct ctx {
+	const struct plan_header *h;
+	const struct plan_fd *fds;
+	const struct plan_op *ops;
+	const char *data;
+	uint32_t index; /* of the op under way */
+	int sync;
+	int slots[PLAN_MAX_SLOTS];
+	char detail[SYNC_DETAIL];
+	char exec_path[4096];
+};
+
+typedef int (*op_fn)(struct ctx *c, const struct plan_op *op);
+
+/* plan.c */
+int plan_check(const void *buf, size_t size);
+const char *plan_str(const struct ctx *c, uint32_t off); /* NULL when absent */
+
+/* report.c: every failure leaves the executor through fail(), which notes the call and its object */
+int fail(struct ctx *c, long err, const char *call, const char *object);
+int sync_point(struct ctx *c, int point);
+int sync_send(struct ctx *c, uint32_t type, int err, int value);
+int sync_wait(struct ctx *c);
+
+/* resolve.c: the only way to name something in the root filesystem */
+int resolve(struct ctx *c, const char *path, uint64_t oflags, uint64_t extra);
+int make_target(struct ctx *c, const char *path, int directory, uint64_t extra);
+int make_parent(struct ctx *c, const char *path, const char **name);
+
+/* hook.c */
+struct hook {
+	const char *path;
+	char *const *argv;
+	char *const *envp;
+	int stdin_fd;
+	long timeout_ms; /* 0: none */
+	int status;      /* out: wait status, when run_hook gives 0 */
+	char *out;       /* out: what it printed, at most out_size - 1 bytes */
+	size_t out_size;
+};
+int run_hook(struct hook *h); /* 0, or -errno; -ETIMEDOUT when its time ran out */
+
+extern const op_fn op_table[OP_LAST];
+
+#define OPF(name) int op_##name(struct ctx *c, const struct plan_op *op)
+OPF(propagation); OPF(rootfs); OPF(mount_fs); OPF(mount_bind); OPF(mount_attr);
+OPF(mknod); OPF(bind_device); OPF(symlink); OPF(mkdir); OPF(mask_path); OPF(readonly_path);
+OPF(root_readonly); OPF(pivot_root); OPF(move_root); OPF(chroot);
+OPF(setns); OPF(fork); OPF(unshare); OPF(sync); OPF(hostname); OPF(domainname); OPF(sysctl);
+OPF(oom_score_adj); OPF(rlimit); OPF(loopback); OPF(console); OPF(setsid); OPF(keyring);
+OPF(umask); OPF(no_new_privs); OPF(bounding); OPF(keep_caps); OPF(setgroups); OPF(setgid);
+OPF(setuid); OPF(set_caps); OPF(ambient); OPF(chdir); OPF(seccomp); OPF(find_exec);
+OPF(wait_start); OPF(hook); OPF(exec); OPF(dup2); OPF(fchown_stdio);
+
+#endif

@@ -1,0 +1,395 @@
+/* Mounts by file descriptor only: open_tree / fsopen → mount_setattr → move_mount(2).
+ * No path of the container ever reaches mount(2). */
+#include <linux/magic.h>
+#include <linux/mount.h>
+#include <linux/openat2.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+
+#include "ctx.h"
+
+#ifndef AT_RECURSIVE
+#define AT_RECURSIVE 0x8000
+#endif
+#define ATIME_MASK 0x70u
+
+
+static int stat_fd(int fd, struct statx *st)
+{
+	return (int)sys(__NR_statx, fd, "", AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW, STATX_TYPE | STATX_MODE, st);
+}
+
+static int set_attr(struct ctx *c, int fd, uint64_t set, uint64_t clr, uint64_t propagation, int recursive)
+{
+	if (!(set | clr | propagation))
+		return 0;
+	if (set & ATIME_MASK || clr & ATIME_MASK)
+		clr |= ATIME_MASK; /* mount_setattr(2): an atime mode is replaced, never or-ed */
+	struct mount_attr attr = { .attr_set = set, .attr_clr = clr, .propagation = propagation };
+	long r = sys(__NR_mount_setattr, fd, "", AT_EMPTY_PATH | (recursive ? AT_RECURSIVE : 0), &attr, sizeof attr);
+	return r < 0 ? fail(c, r, "mount_setattr", NULL) : 0;
+}
+
+/* Opens the place to mount on; refuses procfs unless the plan allows it (CVE-2019-16884, CVE-2025-52881). */
+static int open_target(struct ctx *c, const struct plan_op *op, const char *path, int directory)
+{
+	uint64_t extra = op->flags & FLAG_NO_SYMLINKS ? RESOLVE_NO_SYMLINKS : 0;
+	int fd = make_target(c, path, directory, extra);
+	if (fd < 0)
+		return fail(c, fd, "open mount target", path);
+	struct statfs fs;
+	long r = sys(__NR_fstatfs, fd, &fs);
+	if (r < 0 || (fs.f_type == PROC_SUPER_MAGIC && !(op->flags & FLAG_ALLOW_PROC))) {
+		sys(__NR_close, fd);
+		return fail(c, r < 0 ? r : -EPERM, "mount on procfs", path);
+	}
+	return fd;
+}
+
+static int attach(struct ctx *c, int tree, int target, const char *path)
+{
+	long r = sys(__NR_move_mount, tree, "", target, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH);
+	return r < 0 ? fail(c, r, "move_mount", path) : 0;
+}
+
+static int clone_tree(int fd, const char *path, int recursive)
+{
+	return (int)sys(__NR_open_tree, fd, path,
+			OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH | (recursive ? AT_RECURSIVE : 0));
+}
+
+OPF(propagation)
+{
+	long r = sys(__NR_mount, 0, "/", 0, (unsigned long)op->a | (op->flags & FLAG_RECURSIVE ? MS_REC : 0), 0);
+	return r < 0 ? fail(c, r, "mount", "/") : 0;
+}
+
+OPF(rootfs)
+{
+	const char *path = plan_str(c, op->s);
+	int target = (int)sys(__NR_openat, AT_FDCWD, path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (target < 0)
+		return fail(c, target, "open root filesystem", path);
+	if (op->a) { /* no mount namespace of its own: only opened, for chroot */
+		c->slots[SLOT_ROOTFS] = target;
+		return 0;
+	}
+	int tree = clone_tree(target, "", 1);
+	if (tree < 0)
+		return fail(c, tree, "open_tree", path);
+	/* private: pivot_root(2) refuses a shared root, and nothing mounted below may reach the host */
+	int r = set_attr(c, tree, 0, 0, MS_PRIVATE, 0);
+	if (!r)
+		r = attach(c, tree, target, path);
+	sys(__NR_close, target);
+	c->slots[SLOT_ROOTFS] = tree;
+	return r;
+}
+
+/* The kernel's own words on why a filesystem context failed, e.g. "tmpfs: Bad value for 'size'". */
+static int fs_fail(struct ctx *c, int fs, long err, const char *call, const char *object)
+{
+	char log[160];
+	long n = sys(__NR_read, fs, log, sizeof log - 1);
+	if (n > 2) {
+		log[n] = 0;
+		return fail(c, err, call, log + 2);
+	}
+	return fail(c, err, call, object);
+}
+
+static int fs_options(struct ctx *c, int fs, const struct plan_op *op)
+{
+	const char *p = op->u == PLAN_NONE ? NULL : c->data + op->u, *end = p + op->u_len;
+	char key[256];
+	while (p && p < end) {
+		const char *eq = str_chr(p, '=');
+		size_t n = eq ? (size_t)(eq - p) : str_len(p);
+		if (n >= sizeof key)
+			return fail(c, -EINVAL, "fsconfig", p);
+		for (size_t i = 0; i < n; i++)
+			key[i] = p[i];
+		key[n] = 0;
+		long r = eq ? sys(__NR_fsconfig, fs, FSCONFIG_SET_STRING, key, eq + 1, 0)
+			    : sys(__NR_fsconfig, fs, FSCONFIG_SET_FLAG, key, 0, 0);
+		if (r < 0)
+			return fs_fail(c, fs, r, "fsconfig", p);
+		p += str_len(p) + 1;
+	}
+	long r = sys(__NR_fsconfig, fs, FSCONFIG_CMD_CREATE, 0, 0, 0);
+	return r < 0 ? fs_fail(c, fs, r, "fsconfig create", plan_str(c, op->s)) : 0;
+}
+
+static int make_fs(struct ctx *c, const struct plan_op *op)
+{
+	int fs = (int)sys(__NR_fsopen, plan_str(c, op->s), FSOPEN_CLOEXEC);
+	if (fs < 0)
+		return fail(c, fs, "fsopen", plan_str(c, op->s));
+	int r = fs_options(c, fs, op);
+	if (!r) {
+		r = (int)sys(__NR_fsmount, fs, FSMOUNT_CLOEXEC, op->a);
+		if (r < 0)
+			r = fs_fail(c, fs, r, "fsmount", plan_str(c, op->s));
+	}
+	sys(__NR_close, fs);
+	return r;
+}
+
+OPF(mount_fs)
+{
+	const char *path = plan_str(c, op->t);
+	int target = open_target(c, op, path, 1);
+	if (target < 0)
+		return target;
+	int mnt = make_fs(c, op);
+	if (mnt < 0) {
+		sys(__NR_close, target);
+		return mnt;
+	}
+	int r = attach(c, mnt, target, path);
+	if (!r)
+		r = set_attr(c, mnt, 0, 0, (uint64_t)op->c, op->flags & FLAG_RECURSIVE);
+	sys(__NR_close, target);
+	if (!r && op->b > 0 && op->b < PLAN_MAX_SLOTS)
+		c->slots[op->b] = mnt;
+	else
+		sys(__NR_close, mnt);
+	return r;
+}
+
+OPF(mount_bind)
+{
+	const char *source = plan_str(c, op->s), *path = plan_str(c, op->t);
+	int recursive = op->flags & FLAG_RECURSIVE, tree;
+	if (op->flags & FLAG_FROM_SLOT)
+		tree = op->a >= 0 && op->a < PLAN_MAX_SLOTS ? c->slots[op->a] : -EBADF;
+	else
+		tree = clone_tree(AT_FDCWD, source, recursive);
+	if (tree < 0)
+		return fail(c, tree, "open_tree", source);
+	struct statx st;
+	int r = stat_fd(tree, &st);
+	if (r < 0)
+		return fail(c, r, "statx", source);
+	int target = open_target(c, op, path, S_ISDIR(st.stx_mode));
+	if (target < 0)
+		return target;
+	if (op->d | op->e)
+		r = set_attr(c, tree, (uint64_t)op->d, (uint64_t)op->e, 0, 1);
+	if (!r)
+		r = set_attr(c, tree, (uint64_t)op->b, (uint64_t)op->c, 0, 0);
+	if (!r)
+		r = attach(c, tree, target, path);
+	if (!r && op->f)
+		r = set_attr(c, tree, 0, 0, (uint64_t)op->f & ~MS_REC, ((uint64_t)op->f & MS_REC) != 0);
+	sys(__NR_close, target);
+	sys(__NR_close, tree);
+	return r;
+}
+
+OPF(mount_attr)
+{
+	const char *path = plan_str(c, op->t);
+	int fd = resolve(c, path, O_PATH, op->flags & FLAG_NO_SYMLINKS ? RESOLVE_NO_SYMLINKS : 0);
+	if (fd < 0)
+		return fail(c, fd, "open", path);
+	int r = set_attr(c, fd, (uint64_t)op->b, (uint64_t)op->c, (uint64_t)op->f, op->flags & FLAG_RECURSIVE);
+	sys(__NR_close, fd);
+	return r;
+}
+
+OPF(mknod)
+{
+	const char *name, *path = plan_str(c, op->t);
+	int dir = make_parent(c, path, &name);
+	if (dir < 0)
+		return fail(c, dir, "open directory of device", path);
+	/* the kernel's encoding of a device number: minor's high bits stand above the major */
+	uint32_t major = (uint32_t)op->b, minor = (uint32_t)op->c;
+	long dev = (long)((minor & 0xff) | (major << 8) | ((minor & ~0xffu) << 12));
+	long r = sys(__NR_mknodat, dir, name, op->a, dev);
+	if (r == -EEXIST) { /* an image or a bound /dev brings it: right as it stands only if it is the same device */
+		struct statx st;
+		r = sys(__NR_statx, dir, name, AT_SYMLINK_NOFOLLOW, STATX_TYPE | STATX_MODE, &st);
+		if (!r && ((st.stx_mode & S_IFMT) != (op->a & S_IFMT) ||
+			   st.stx_rdev_major != major || st.stx_rdev_minor != minor))
+			r = -EEXIST;
+	}
+	if (!r && (op->d || op->e))
+		r = sys(__NR_fchownat, dir, name, op->d, op->e, AT_SYMLINK_NOFOLLOW);
+	sys(__NR_close, dir);
+	return r < 0 ? fail(c, r, "mknodat", path) : 0;
+}
+
+/* In a user namespace devices cannot be made, only shown: bind the host's node by fd. */
+OPF(bind_device)
+{
+	const char *source = plan_str(c, op->s), *path = plan_str(c, op->t);
+	int tree = clone_tree(AT_FDCWD, source, 0);
+	if (tree < 0)
+		return fail(c, tree, "open_tree", source);
+	struct statx st;
+	int r = stat_fd(tree, &st);
+	if (!r && ((st.stx_mode & S_IFMT) != (op->a & S_IFMT) || st.stx_rdev_major != (unsigned)op->b ||
+		   st.stx_rdev_minor != (unsigned)op->c))
+		r = -ENODEV;
+	int target = r < 0 ? r : make_target(c, path, 0, RESOLVE_NO_SYMLINKS);
+	r = target < 0 ? fail(c, target, "bind device", path) : attach(c, tree, target, path);
+	if (target >= 0)
+		sys(__NR_close, target);
+	sys(__NR_close, tree);
+	return r;
+}
+
+OPF(symlink)
+{
+	const char *name, *text = plan_str(c, op->s), *path = plan_str(c, op->t);
+	int dir = make_parent(c, path, &name);
+	if (dir < 0)
+		return fail(c, dir, "open directory of link", path);
+	long r = sys(__NR_symlinkat, text, dir, name);
+	if (r == -EEXIST && op->flags & FLAG_REPLACE) {
+		r = sys(__NR_unlinkat, dir, name, 0);
+		if (!r)
+			r = sys(__NR_symlinkat, text, dir, name);
+	}
+	sys(__NR_close, dir);
+	return r < 0 && r != -EEXIST ? fail(c, r, "symlinkat", path) : 0;
+}
+
+OPF(mkdir)
+{
+	const char *path = plan_str(c, op->t);
+	int fd = make_target(c, path, 1, 0);
+	if (fd < 0)
+		return fail(c, fd, "mkdir", path);
+	sys(__NR_close, fd);
+	return 0;
+}
+
+/* The mask over a file: the host's /dev/null, checked to be that device (CVE-2025-31133). */
+static int null_tree(struct ctx *c)
+{
+	int *null = &c->slots[SLOT_NULL];
+	struct statx st;
+	if (*null < 0)
+		*null = (int)sys(__NR_openat, AT_FDCWD, "/dev/null", O_PATH | O_CLOEXEC | O_NOFOLLOW);
+	if (*null < 0 || stat_fd(*null, &st) < 0 || !S_ISCHR(st.stx_mode) || st.stx_rdev_major != 1 ||
+	    st.stx_rdev_minor != 3)
+		return fail(c, -ENODEV, "host /dev/null is not the null device", NULL);
+	int tree = clone_tree(*null, "", 0);
+	return tree < 0 ? fail(c, tree, "open_tree", "/dev/null") : tree;
+}
+
+/* The mask over a directory: one empty read-only tmpfs, cloned for each further one. */
+static int empty_tree(struct ctx *c)
+{
+	if (c->slots[SLOT_EMPTY] >= 0) {
+		int tree = clone_tree(c->slots[SLOT_EMPTY], "", 0);
+		return tree < 0 ? fail(c, tree, "open_tree", "empty tmpfs") : tree;
+	}
+	int fs = (int)sys(__NR_fsopen, "tmpfs", FSOPEN_CLOEXEC);
+	if (fs < 0)
+		return fail(c, fs, "fsopen", "tmpfs");
+	long r = sys(__NR_fsconfig, fs, FSCONFIG_SET_STRING, "nr_inodes", "2", 0);
+	if (!r)
+		r = sys(__NR_fsconfig, fs, FSCONFIG_SET_STRING, "mode", "0555", 0);
+	if (!r)
+		r = sys(__NR_fsconfig, fs, FSCONFIG_CMD_CREATE, 0, 0, 0);
+	if (!r)
+		r = sys(__NR_fsmount, fs, FSMOUNT_CLOEXEC,
+			MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
+	sys(__NR_close, fs);
+	return r < 0 ? fail(c, r, "make empty tmpfs", NULL) : (int)r;
+}
+
+OPF(mask_path)
+{
+	const char *path = plan_str(c, op->t);
+	int target = resolve(c, path, O_PATH, 0);
+	if (target == -ENOENT || target == -ENOTDIR)
+		return 0;
+	if (target < 0)
+		return fail(c, target, "open", path);
+	struct statx st;
+	int r = stat_fd(target, &st), directory = S_ISDIR(st.stx_mode);
+	int tree = r < 0 ? fail(c, r, "statx", path) : directory ? empty_tree(c) : null_tree(c);
+	if (tree < 0)
+		return tree;
+	r = attach(c, tree, target, path);
+	sys(__NR_close, target);
+	if (!r && directory && c->slots[SLOT_EMPTY] < 0)
+		c->slots[SLOT_EMPTY] = tree;
+	else
+		sys(__NR_close, tree);
+	return r;
+}
+
+OPF(readonly_path)
+{
+	const char *path = plan_str(c, op->t);
+	int target = resolve(c, path, O_PATH, 0);
+	if (target == -ENOENT || target == -ENOTDIR)
+		return 0;
+	if (target < 0)
+		return fail(c, target, "open", path);
+	int tree = clone_tree(target, "", 1);
+	int r = tree < 0 ? fail(c, tree, "open_tree", path) : set_attr(c, tree, MOUNT_ATTR_RDONLY, 0, 0, 1);
+	if (!r)
+		r = attach(c, tree, target, path);
+	sys(__NR_close, target);
+	if (tree >= 0)
+		sys(__NR_close, tree);
+	return r;
+}
+
+OPF(root_readonly)
+{
+	(void)op;
+	return set_attr(c, c->slots[SLOT_ROOTFS], MOUNT_ATTR_RDONLY, 0, 0, 0);
+}
+
+/* pivot_root(2), NOTES: with "." twice the old root is stacked on the new one and can be detached. */
+OPF(pivot_root)
+{
+	(void)op;
+	int old = (int)sys(__NR_openat, AT_FDCWD, "/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	long r = old < 0 ? old : sys(__NR_fchdir, c->slots[SLOT_ROOTFS]);
+	if (r < 0)
+		return fail(c, r, "fchdir", "root filesystem");
+	r = sys(__NR_pivot_root, ".", ".");
+	if (r < 0)
+		return fail(c, r, "pivot_root", NULL);
+	r = sys(__NR_fchdir, old);
+	if (!r)
+		r = sys(__NR_umount2, ".", 2 /* MNT_DETACH */);
+	sys(__NR_close, old);
+	if (!r)
+		r = sys(__NR_chdir, "/");
+	return r < 0 ? fail(c, r, "umount2", "old root") : 0;
+}
+
+/* --no-pivot, for a root on the initial ramfs, which pivot_root(2) refuses. */
+OPF(move_root)
+{
+	(void)op;
+	long r = sys(__NR_fchdir, c->slots[SLOT_ROOTFS]);
+	if (!r)
+		r = sys(__NR_mount, ".", "/", 0, MS_MOVE, 0);
+	if (!r)
+		r = sys(__NR_chroot, ".");
+	if (!r)
+		r = sys(__NR_chdir, "/");
+	return r < 0 ? fail(c, r, "move root", NULL) : 0;
+}
+
+OPF(chroot)
+{
+	(void)op;
+	long r = sys(__NR_fchdir, c->slots[SLOT_ROOTFS]);
+	if (!r)
+		r = sys(__NR_chroot, ".");
+	if (!r)
+		r = sys(__NR_chdir, "/");
+	return r < 0 ? fail(c, r, "chroot", NULL) : 0;
+}

@@ -1,0 +1,256 @@
+/* Namespaces, the start gate, hooks and the last step. */
+#include <linux/if.h>
+#include <linux/openat2.h>
+#include <linux/sched.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+
+#include "ctx.h"
+
+OPF(setns)
+{
+	int fd = op->a >= 0 && op->a < PLAN_MAX_SLOTS ? c->slots[op->a] : -EBADF;
+	long r = sys(__NR_setns, fd, op->b);
+	if (!r && op->b & CLONE_NEWUSER) { /* root of the joined namespace, so that what follows is allowed */
+		sys(__NR_setresgid, 0, 0, 0);
+		r = sys(__NR_setresuid, 0, 0, 0);
+	}
+	return r < 0 ? fail(c, r, "setns", NULL) : 0;
+}
+
+/* The stage makes the process that goes on, as a child of the runtime (CLONE_PARENT): a shim that
+ * waits as a subreaper then owns it. A pid namespace joined by setns holds for children only. */
+OPF(fork)
+{
+	struct clone_args a = { .flags = (uint64_t)op->a | CLONE_PARENT };
+	c->detail[0] = 0;
+	long pid = sys(__NR_clone3, &a, sizeof a);
+	if (pid < 0)
+		return fail(c, pid, "clone3", NULL);
+	if (pid > 0) {
+		sync_send(c, SYNC_PID, 0, (int)pid);
+		sys(__NR_exit_group, 0);
+	}
+	sync_wait(c); /* the parent knows us, has mapped our ids, and has put us into our cgroups */
+	if (op->a & CLONE_NEWUSER) {
+		sys(__NR_setresgid, 0, 0, 0);
+		long r = sys(__NR_setresuid, 0, 0, 0);
+		if (r < 0)
+			return fail(c, r, "setresuid", "root of the user namespace");
+	}
+	return 0;
+}
+
+OPF(unshare)
+{
+	long r = sys(__NR_unshare, op->a);
+	return r < 0 ? fail(c, r, "unshare", NULL) : 0;
+}
+
+OPF(sync)
+{
+	return sync_point(c, (int)op->a);
+}
+
+OPF(hostname)
+{
+	const char *s = plan_str(c, op->s);
+	long r = sys(__NR_sethostname, s, str_len(s));
+	return r < 0 ? fail(c, r, "sethostname", s) : 0;
+}
+
+OPF(domainname)
+{
+	const char *s = plan_str(c, op->s);
+	long r = sys(__NR_setdomainname, s, str_len(s));
+	return r < 0 ? fail(c, r, "setdomainname", s) : 0;
+}
+
+/* Writes below the procfs handle opened before anything hostile was near (CVE-2025-52881). */
+static int proc_write(struct ctx *c, const char *path, const char *value, uint64_t extra)
+{
+	struct open_how how = { .flags = O_WRONLY | O_CLOEXEC,
+				.resolve = RESOLVE_BENEATH | RESOLVE_NO_XDEV | RESOLVE_NO_MAGICLINKS | extra };
+	long fd = sys(__NR_openat2, c->slots[SLOT_PROC], path, &how, sizeof how);
+	if (fd < 0)
+		return fail(c, fd, "open", path);
+	long r = sys(__NR_write, fd, value, str_len(value));
+	sys(__NR_close, fd);
+	return r < 0 ? fail(c, r, "write", path) : 0;
+}
+
+OPF(sysctl)
+{
+	char path[512] = "sys/";
+	if (str_append(path, sizeof path, plan_str(c, op->s)))
+		return fail(c, -ENAMETOOLONG, "sysctl", NULL);
+	return proc_write(c, path, plan_str(c, op->t), RESOLVE_NO_SYMLINKS);
+}
+
+OPF(oom_score_adj)
+{
+	char text[24], *p = text + sizeof text - 1;
+	long v = (long)op->a, n = v < 0 ? -v : v;
+	for (*p = 0; p == text + sizeof text - 1 || n; n /= 10)
+		*--p = (char)('0' + n % 10);
+	if (v < 0)
+		*--p = '-';
+	return proc_write(c, "self/oom_score_adj", p, 0);
+}
+
+OPF(loopback)
+{
+	(void)op;
+	struct ifreq req = { .ifr_flags = IFF_UP };
+	req.ifr_name[0] = 'l';
+	req.ifr_name[1] = 'o';
+	long fd = sys(__NR_socket, AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	long r = fd < 0 ? fd : sys(__NR_ioctl, fd, 0x8914 /* SIOCSIFFLAGS */, &req);
+	if (fd >= 0)
+		sys(__NR_close, fd);
+	return r < 0 ? fail(c, r, "bring up loopback", NULL) : 0;
+}
+
+OPF(dup2)
+{
+	int fd = op->a >= 0 && op->a < PLAN_MAX_SLOTS ? c->slots[op->a] : -EBADF;
+	long r = fd == op->b ? sys(__NR_fcntl, fd, F_SETFD, 0) : sys(__NR_dup3, fd, op->b, 0);
+	return r < 0 ? fail(c, r, "dup3", NULL) : 0;
+}
+
+/* Enters the working directory; nothing outside the root may be it (CVE-2024-21626). */
+OPF(chdir)
+{
+	const char *path = plan_str(c, op->s);
+	struct open_how how = { .flags = O_PATH | O_DIRECTORY | O_CLOEXEC, .resolve = RESOLVE_NO_MAGICLINKS };
+	char cwd[4096];
+	long fd = sys(__NR_openat2, AT_FDCWD, path, &how, sizeof how);
+	long r = fd < 0 ? fd : sys(__NR_fchdir, fd);
+	if (fd >= 0)
+		sys(__NR_close, fd);
+	if (r < 0)
+		return fail(c, r, "chdir", path);
+	r = sys(__NR_getcwd, cwd, sizeof cwd);
+	if (r < 0 || cwd[0] != '/') /* "(unreachable)/..." */
+		return fail(c, r < 0 ? r : -EPERM, "working directory is outside the root", path);
+	return 0;
+}
+
+static int executable(const char *path)
+{
+	struct statx st;
+	long r = sys(__NR_statx, AT_FDCWD, path, 0, STATX_TYPE, &st);
+	if (r < 0)
+		return (int)r;
+	if (S_ISDIR(st.stx_mode))
+		return -EACCES;
+	return (int)sys(__NR_faccessat2, AT_FDCWD, path, 1 /* X_OK */, AT_EACCESS);
+}
+
+/* What execvp(3) would run, found now, so that `create` can say that it is missing. */
+OPF(find_exec)
+{
+	const char *name = plan_str(c, op->s), *p = plan_str(c, op->t);
+	long r;
+	if (str_chr(name, '/')) {
+		r = executable(name);
+		if (!r)
+			r = str_copy(c->exec_path, sizeof c->exec_path, name);
+		return r < 0 ? fail(c, r, "stat", name) : 0;
+	}
+	long worst = -ENOENT;
+	while (p && *p) {
+		size_t n = 0;
+		while (p[n] && p[n] != ':')
+			n++;
+		if (n && n + 2 + str_len(name) < sizeof c->exec_path) {
+			for (size_t i = 0; i < n; i++)
+				c->exec_path[i] = p[i];
+			c->exec_path[n] = '/';
+			c->exec_path[n + 1] = 0;
+			str_append(c->exec_path, sizeof c->exec_path, name);
+			r = executable(c->exec_path);
+			if (!r)
+				return 0;
+			if (r == -EACCES)
+				worst = r;
+		}
+		p += n + (p[n] == ':');
+	}
+	return fail(c, worst, "lookup", name);
+}
+
+/* The gate: `start` connects to the listening socket, hears of a failure on the connection, and of
+ * success by its end, since execve closes it. */
+OPF(wait_start)
+{
+	(void)op;
+	long fd;
+	do
+		fd = sys(__NR_accept4, c->slots[SLOT_START], 0, 0, SOCK_CLOEXEC);
+	while (fd == -EINTR || fd == -ECONNABORTED);
+	if (fd < 0)
+		return fail(c, fd, "accept4", NULL);
+	sys(__NR_close, c->slots[SLOT_START]);
+	sys(__NR_close, c->sync);
+	c->sync = (int)fd;
+	return 0;
+}
+
+/* Pointers to the strings of "argv…\0env…\0" in a mapping of their own: no allocator here. */
+static char **vectors(struct ctx *c, const struct plan_op *op, char ***envp)
+{
+	uint64_t n = (uint64_t)op->a + (uint64_t)op->b + 2;
+	if (op->a < 0 || op->b < 0 || n > PLAN_MAX_BYTES)
+		return NULL;
+	long m = sys(__NR_mmap, 0, n * sizeof(char *), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (m < 0 && m > -4096)
+		return NULL;
+	char **v = (char **)m, **p = v;
+	const char *s = c->data + op->u, *end = s + op->u_len;
+	for (int64_t i = 0; i < op->a + op->b; i++) {
+		if (i == op->a)
+			*p++ = NULL;
+		if (s >= end)
+			return NULL;
+		*p++ = (char *)(uintptr_t)s;
+		s += str_len(s) + 1;
+	}
+	if (op->b == 0)
+		*p++ = NULL;
+	*p = NULL;
+	*envp = v + op->a + 1;
+	return v;
+}
+
+OPF(hook)
+{
+	char out[160];
+	char **envp, **argv = vectors(c, op, &envp);
+	if (!argv || op->d < 0 || op->d >= PLAN_MAX_SLOTS)
+		return fail(c, -EINVAL, "hook", NULL);
+	struct hook h = { .path = plan_str(c, op->s), .argv = argv, .envp = envp, .stdin_fd = c->slots[op->d],
+			  .timeout_ms = (long)op->c * 1000, .out = out, .out_size = sizeof out };
+	int r = run_hook(&h);
+	if (r < 0)
+		return fail(c, r, "hook", h.path);
+	if (h.status) {
+		fail(c, -ECHILD, "hook", h.path);
+		str_append(c->detail, sizeof c->detail, ": ");
+		str_append(c->detail, sizeof c->detail, out);
+		return -ECHILD;
+	}
+	return 0;
+}
+
+OPF(exec)
+{
+	char **envp, **argv = vectors(c, op, &envp);
+	if (!argv)
+		return fail(c, -EINVAL, "execve", NULL);
+	/* everything of ours is CLOEXEC from birth; this is for what a mistake would leave open */
+	sys(__NR_close_range, 3 + c->h->keep_fds, ~0u, 4 /* CLOSE_RANGE_CLOEXEC */);
+	long r = sys(__NR_execve, c->exec_path, argv, envp);
+	return fail(c, r, "execve", c->exec_path);
+}

@@ -1,0 +1,231 @@
+/* The runtime's side of the helper: what Python calls through cffi. Nothing here keeps state but the
+ * init image, every function gives >= 0 or -errno, and between clone and execveat only raw system
+ * calls are made, so that any thread of any Python program may call it. */
+#include <linux/sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "ctx.h"
+#include "init_image.h" /* generated: the static init program as bytes */
+#include "runtime.h"
+
+#ifndef MFD_EXEC
+#define MFD_EXEC 0x0010U
+#endif
+#define SEALS (F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE)
+
+static int sealed_memfd(const char *name, const void *data, size_t size, unsigned flags)
+{
+	int fd = (int)sys(__NR_memfd_create, name, MFD_CLOEXEC | MFD_ALLOW_SEALING | flags);
+	if (fd == -EINVAL && flags) /* before Linux 6.3 there was no MFD_EXEC */
+		fd = (int)sys(__NR_memfd_create, name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	if (fd < 0)
+		return fd;
+	size_t done = 0;
+	while (done < size) {
+		long n = sys(__NR_write, fd, (const char *)data + done, size - done);
+		if (n < 0 && n != -EINTR) {
+			close(fd);
+			return (int)n;
+		}
+		done += n > 0 ? (size_t)n : 0;
+	}
+	long r = sys(__NR_fcntl, fd, F_ADD_SEALS, SEALS);
+	if (r < 0) {
+		close(fd);
+		return (int)r;
+	}
+	return fd;
+}
+
+int pyoci_image(void)
+{
+	return sealed_memfd("pyoci-init", init_image, sizeof init_image, MFD_EXEC);
+}
+
+int pyoci_memfd(const void *data, size_t size)
+{
+	return sealed_memfd("pyoci-plan", data, size, 0);
+}
+
+/* After clone, in the child: map-in wait, fds kept over execveat, and the sealed image. */
+__attribute__((noreturn)) static void child(const struct spawn *s)
+{
+	uint64_t none = 0;
+	char arg[12], *p = arg + sizeof arg - 1;
+	struct sync_msg m;
+	if (s->wait_go) { /* a user namespace: without a mapping execve would drop all capabilities */
+		long r = sys(__NR_recvfrom, s->sync_fd, &m, sizeof m, 0, 0, 0);
+		if (r != (long)sizeof m || m.type != SYNC_GO)
+			sys(__NR_exit_group, 1);
+		sys(__NR_setresgid, 0, 0, 0);
+		sys(__NR_setresuid, 0, 0, 0);
+	}
+	struct {
+		void *handler;
+		unsigned long flags;
+		void *restorer;
+		uint64_t mask;
+	} dfl = { 0, 0, 0, 0 };
+	for (int n = 1; n < 32; n++) /* CPython ignores SIGPIPE and SIGXFSZ; a container must not */
+		sys(__NR_rt_sigaction, n, &dfl, 0, 8);
+	sys(__NR_rt_sigprocmask, 2 /* SIG_SETMASK */, &none, 0, 8);
+	for (int i = 0; i < s->nkeep; i++)
+		sys(__NR_fcntl, s->keep[i], F_SETFD, 0);
+	*p = 0;
+	int n = s->plan_fd;
+	do
+		*--p = (char)('0' + n % 10);
+	while (n /= 10);
+	char *argv[] = { (char *)(uintptr_t) "pyoci-init", p, NULL }, *envp[] = { NULL };
+	long r = sys(__NR_execveat, s->image_fd, "", argv, envp, AT_EMPTY_PATH);
+	for (size_t i = 0; i < sizeof m; i++)
+		((volatile char *)&m)[i] = 0;
+	m.type = SYNC_FAIL;
+	m.op = ~0u;
+	m.err = (int32_t)-r;
+	sys(__NR_sendto, s->sync_fd, &m, sizeof m, MSG_NOSIGNAL, 0, 0);
+	sys(__NR_exit_group, 1);
+	__builtin_unreachable();
+}
+
+/* Gives the pid and, in *pidfd, a pidfd of the child. */
+int pyoci_spawn(struct spawn *s)
+{
+	/* Sharing memory until execveat (vfork) spares copying page tables; a child that must first wait for
+	 * its id mapping, which this thread writes, gets a copy instead. */
+	uint64_t share = s->wait_go ? 0 : CLONE_VM | CLONE_VFORK;
+	struct clone_args a = { .flags = s->flags | share | CLONE_PIDFD,
+				.pidfd = (uint64_t)(uintptr_t)&s->pidfd,
+				.exit_signal = (uint64_t)s->exit_signal };
+	uint64_t all = ~0ull, old = 0;
+	sys(__NR_rt_sigprocmask, 2, &all, &old, 8);
+	long pid = sys(__NR_clone3, &a, sizeof a);
+	if (pid == 0)
+		child(s);
+	sys(__NR_rt_sigprocmask, 2, &old, 0, 8);
+	return (int)pid;
+}
+
+int pyoci_socketpair(int *two)
+{
+	return (int)sys(__NR_socketpair, AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, two);
+}
+
+/* One message: 1, 0 at the end of the channel, -errno (-EINTR so that Python sees its signals). */
+int pyoci_recv(int fd, struct sync_msg *m)
+{
+	long r = sys(__NR_recvfrom, fd, m, sizeof *m, 0, 0, 0);
+	if (r < 0)
+		return r == -ECONNRESET ? 0 : (int)r;
+	if (r == 0)
+		return 0;
+	if (r != (long)sizeof *m)
+		return -EPROTO;
+	m->detail[SYNC_DETAIL - 1] = 0;
+	return 1;
+}
+
+int pyoci_go(int fd)
+{
+	struct sync_msg m;
+	memset(&m, 0, sizeof m);
+	m.type = SYNC_GO;
+	long r = sys(__NR_sendto, fd, &m, sizeof m, MSG_NOSIGNAL, 0, 0);
+	return r < 0 ? (int)r : 0;
+}
+
+static int address(struct sockaddr_un *a, int dirfd, const char *name)
+{
+	/* by way of /proc/self/fd: sun_path holds 108 bytes, a state root may be longer */
+	memset(a, 0, sizeof *a);
+	a->sun_family = AF_UNIX;
+	int n = dirfd < 0 ? snprintf(a->sun_path, sizeof a->sun_path, "%s", name)
+			  : snprintf(a->sun_path, sizeof a->sun_path, "/proc/self/fd/%d/%s", dirfd, name);
+	return n < 0 || (size_t)n >= sizeof a->sun_path ? -ENAMETOOLONG : 0;
+}
+
+int pyoci_listen(int dirfd, const char *name)
+{
+	struct sockaddr_un a;
+	int r = address(&a, dirfd, name);
+	int fd = r ? r : (int)sys(__NR_socket, AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return fd;
+	r = (int)sys(__NR_bind, fd, &a, sizeof a);
+	if (!r)
+		r = (int)sys(__NR_listen, fd, 8);
+	if (r < 0) {
+		close(fd);
+		return r;
+	}
+	return fd;
+}
+
+int pyoci_connect(int dirfd, const char *name, int stream)
+{
+	struct sockaddr_un a;
+	int r = address(&a, dirfd, name);
+	int fd = r ? r : (int)sys(__NR_socket, AF_UNIX, (stream ? SOCK_STREAM : SOCK_SEQPACKET) | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return fd;
+	r = (int)sys(__NR_connect, fd, &a, sizeof a);
+	if (r < 0) {
+		close(fd);
+		return r;
+	}
+	return fd;
+}
+
+/* Receives one fd (SCM_RIGHTS) with at most size - 1 bytes of text. */
+int pyoci_recv_fd(int sock, char *text, size_t size)
+{
+	union {
+		struct cmsghdr h;
+		char space[CMSG_SPACE(sizeof(int))];
+	} control;
+	struct iovec iov = { text, size - 1 };
+	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control };
+	long r = sys(__NR_recvmsg, sock, &m, MSG_CMSG_CLOEXEC);
+	if (r < 0)
+		return (int)r;
+	text[r] = 0;
+	struct cmsghdr *h = CMSG_FIRSTHDR(&m);
+	if (!h || h->cmsg_level != SOL_SOCKET || h->cmsg_type != SCM_RIGHTS)
+		return -EPROTO;
+	int fd;
+	memcpy(&fd, CMSG_DATA(h), sizeof fd);
+	return fd;
+}
+
+int pyoci_open_tree(const char *path, int recursive)
+{
+	return (int)sys(__NR_open_tree, AT_FDCWD, path, 1 /* OPEN_TREE_CLONE */ | O_CLOEXEC | (recursive ? 0x8000 : 0));
+}
+
+/* The CLONE_NEW* flag of an nsfs file (ioctl_ns(2)), or -errno. */
+int pyoci_ns_type(int fd)
+{
+	return (int)sys(__NR_ioctl, fd, 0xb703 /* NS_GET_NSTYPE */);
+}
+
+int pyoci_hook(const char *path, char *const *argv, char *const *envp, int stdin_fd, long timeout_ms, int *status,
+	       char *out, size_t out_size)
+{
+	struct hook h = { .path = path, .argv = argv, .envp = envp, .stdin_fd = stdin_fd, .timeout_ms = timeout_ms,
+			  .out = out, .out_size = out_size };
+	int r = run_hook(&h);
+	*status = h.status;
+	return r;
+}
+
+int pyoci_plan_check(const void *buf, size_t size)
+{
+	return plan_check(buf, size);
+}

@@ -1,0 +1,39 @@
+/* What Python calls; build_runtime.py reads the part between the marks for cffi. */
+#ifndef PYOCI_RUNTIME_H
+#define PYOCI_RUNTIME_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "plan.h"
+
+/* cffi begin */
+struct spawn {
+	int image_fd;       /* from pyoci_image() */
+	int plan_fd;        /* from pyoci_memfd() */
+	int sync_fd;        /* the child's end */
+	uint64_t flags;     /* CLONE_NEW* */
+	int wait_go;        /* wait for SYNC_GO before execveat: a user namespace to be mapped */
+	int exit_signal;    /* SIGCHLD, or 0 to leave a host program's SIGCHLD alone */
+	const int *keep;    /* fds that stay open over execveat */
+	int nkeep;
+	int pidfd;          /* out */
+};
+
+int pyoci_image(void);
+int pyoci_memfd(const void *data, size_t size);
+int pyoci_spawn(struct spawn *s);
+int pyoci_socketpair(int *two);
+int pyoci_recv(int fd, struct sync_msg *m);
+int pyoci_go(int fd);
+int pyoci_listen(int dirfd, const char *name);
+int pyoci_connect(int dirfd, const char *name, int stream);
+int pyoci_recv_fd(int sock, char *text, size_t size);
+int pyoci_open_tree(const char *path, int recursive);
+int pyoci_ns_type(int fd);
+int pyoci_hook(const char *path, char *const *argv, char *const *envp, int stdin_fd, long timeout_ms, int *status,
+	       char *out, size_t out_size);
+int pyoci_plan_check(const void *buf, size_t size);
+/* cffi end */
+
+#endif

@@ -1,0 +1,193 @@
+"""compile: a checked config and facts about the host become a LaunchPlan; pure, no system call.
+
+This is the one place that knows the order of a launch. Each concern is a module of its own.
+"""
+
+from __future__ import annotations
+
+from pyoci.errors import ConfigError
+from pyoci.plan import (
+    capabilities,
+    cgroupmounts,
+    devices,
+    hooks,
+    identity,
+    mounts,
+    namespaces,
+    ops,
+    rootfs,
+    unsupported,
+)
+from pyoci.plan.context import Context, at, clean, encode, section
+from pyoci.plan.kernel import CAP_SYS_ADMIN, NAMESPACES
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyoci.spec.reader import Obj
+
+    from pyoci.plan.facts import ExecTarget, HostFacts, Options
+    from pyoci.plan.identity import Identity
+
+
+def compile_create(spec: Obj, facts: HostFacts, options: Options) -> ops.LaunchPlan:
+    """Compile the plan of a new container's init.
+
+    Args:
+        spec: the whole config.
+        facts: what is known of the host.
+        options: what the command line adds.
+
+    Raises:
+        ConfigError: the config asks for something wrong, impossible or not supported.
+    """
+    ctx = Context(spec, facts, options)
+    ctx.plan.keep_fds = options.keep_fds
+    _version(spec)
+    unsupported.check(ctx)
+    if spec.obj("process") is None:
+        raise ConfigError("no process", where="process", todo="say what to run")
+    namespaces.read(ctx)
+    rootfs.check(ctx)
+    hooks.check(ctx)
+    entries = mounts.read(ctx)
+    who = identity.Identity(ctx)
+    _console_check(ctx, entries)
+
+    identity.oom_score(ctx)
+    namespaces.enter(ctx)
+    ctx.add(ops.SETSID, "process")
+    namespaces.loopback(ctx)
+    rootfs.attach(ctx)
+    synced = mounts.emit(ctx, entries)
+    devices.emit(ctx, entries)
+    if not synced:
+        cgroupmounts.sync(ctx)
+    ctx.add(ops.SYNC, "hooks", a=ops.POINT_HOOKS)
+    hooks.emit(ctx, "createContainer", ops.SLOT_STATE_CREATING)
+    cwd = _cwd(ctx)
+    ctx.add(ops.MKDIR, "process.cwd", t=cwd, a=0o755, flags=ops.FLAG_OPTIONAL)
+    _console(ctx, who, 0)
+    rootfs.sysctls(ctx)
+    mounts.finish(ctx, entries)
+    rootfs.protect(ctx)
+    rootfs.switch(ctx)
+    _finish(ctx, who, gate=True)
+    return ctx.plan
+
+
+def compile_exec(process: Obj, target: ExecTarget, facts: HostFacts, options: Options) -> ops.LaunchPlan:
+    """Compile the plan of a further process in a running container.
+
+    The caller puts a pidfd of the container's init into SLOT_FREE.
+
+    Args:
+        process: the process (its paths start where it was read, "process" or a file of its own).
+        target: the container.
+        facts: what is known of the host.
+        options: what the command line adds.
+    """
+    ctx = Context(target.spec, facts, options)
+    ctx.process = process
+    ctx.plan.keep_fds = options.keep_fds
+    slot = ctx.slot()
+    # For the rules on groups and capabilities: entered, if the container has its own.
+    ctx.joined = {flag: "" for flag in NAMESPACES.values() if target.ns_flags & flag}
+    unsupported.check_process(process)
+    who = identity.Identity(ctx)
+    identity.oom_score(ctx)
+    if target.ns_flags:
+        ctx.add(ops.SETNS, "linux.namespaces", a=slot, b=target.ns_flags)
+    ctx.add(ops.FORK, "linux.namespaces", a=0)
+    ctx.add(ops.SETSID, at(process, "terminal"))
+    _console(ctx, who, ops.FLAG_EXEC_CONSOLE)
+    _finish(ctx, who, gate=False)
+    return ctx.plan
+
+
+def _finish(ctx: Context, who: Identity, *, gate: bool) -> None:
+    """Identity, working directory, start gate, seccomp and exec: the end of every launch."""
+    process, path = ctx.process, ctx.process.path
+    args = process.strs("args")
+    if not args or not args[0]:
+        raise ConfigError("no program to run", where=at(process, "args"), todo="give its name and arguments")
+    env = process.strs("env")
+    seccomp = ctx.linux.obj("seccomp")
+    # seccomp(2): without no_new_privs, CAP_SYS_ADMIN is needed to load a filter.
+    defer = seccomp is not None and not who.nnp and not who.caps.effective & CAP_SYS_ADMIN
+    identity.emit(ctx, who, defer_caps=defer)
+    ctx.add(ops.CHDIR, at(process, "cwd"), s=_cwd(ctx))
+    search = _search_path(env, at(process, "env"))
+    ctx.add(
+        ops.FIND_EXEC, f"{at(process, 'args')}[0]", s=encode(args[0], f"{at(process, 'args')}[0]"), t=search
+    )
+    if gate:
+        ctx.add(ops.SYNC, path, a=ops.POINT_CREATED)
+        ctx.add(ops.WAIT_START, path)
+        hooks.emit(ctx, "startContainer", ops.SLOT_STATE_CREATED)
+    if seccomp is not None:
+        ctx.plan.seccomp = seccomp
+        ctx.add(ops.SECCOMP, seccomp.path, b=-1)
+    if defer:
+        capabilities.final(ctx, who.caps)
+    vector = hooks.vector(args, at(process, "args")) + hooks.vector(env, at(process, "env"))
+    ctx.add(ops.EXEC, at(process, "args"), u=vector, a=len(args), b=len(env))
+
+
+def _search_path(env: list[str], where: str) -> bytes | None:
+    """The PATH of the process; the last one counts, as it does for execvp(3) after putenv."""
+    for i in range(len(env) - 1, -1, -1):
+        if env[i].startswith("PATH="):
+            return encode(env[i][5:], f"{where}[{i}]")
+    return None
+
+
+def _cwd(ctx: Context) -> bytes:
+    where = at(ctx.process, "cwd")
+    cwd = ctx.process.str("cwd", required=True) or ""
+    if not cwd.startswith("/"):
+        raise ConfigError("working directory is not absolute", where=where, todo="start it with /")
+    return encode(clean(cwd), where)
+
+
+def _console_check(ctx: Context, entries: list[mounts.Mount]) -> None:
+    terminal = ctx.process.bool("terminal")
+    if terminal and not any(
+        m.target == "/dev/pts" and m.fstype == "devpts" and not m.opts.bind for m in entries
+    ):
+        raise ConfigError(
+            "terminal without a devpts mount",
+            where="process.terminal",
+            why="the terminal is taken from the container's own /dev/pts",
+            todo='add a mount of type "devpts" at /dev/pts with the option "newinstance"',
+        )
+
+
+def _console(ctx: Context, who: Identity, flags: int) -> None:
+    terminal = ctx.process.bool("terminal")
+    if not terminal and not ctx.options.has_console_socket:
+        return
+    where = at(ctx.process, "terminal")
+    if not terminal:
+        raise ConfigError(
+            "console socket without a terminal", where=where, todo="set it to true, or drop the socket"
+        )
+    if not ctx.options.has_console_socket:
+        raise ConfigError(
+            "terminal without a console socket", where=where, todo="give --console-socket, or run"
+        )
+    size = section(ctx.process, "consoleSize")
+    rows = ctx.options.terminal_rows or size.int("height", 0, 65535, 0) or 0
+    columns = ctx.options.terminal_columns or size.int("width", 0, 65535, 0) or 0
+    ctx.add(ops.CONSOLE, where, a=rows, b=columns, c=who.uid, d=who.gid, flags=flags)
+
+
+def _version(spec: Obj) -> None:
+    """ociVersion is semver; only major 1 is understood (runtime-spec config, "Specification version")."""
+    text = spec.str("ociVersion", required=True) or ""
+    core = text.split("+")[0].split("-")[0].split(".")
+    if len(core) != 3 or not all(p.isascii() and p.isdigit() and (p == "0" or p[0] != "0") for p in core):
+        raise ConfigError(f"not a version: {text[:40]!r}", where="ociVersion", todo='write it as "1.2.0"')
+    if core[0] != "1":
+        raise ConfigError(
+            f"version {text[:40]} is not supported", where="ociVersion", why="pyoci knows version 1"
+        )

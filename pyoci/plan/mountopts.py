@@ -1,0 +1,122 @@
+"""The words of a mount's options: which are kernel attributes, propagation, or filesystem data."""
+
+from __future__ import annotations
+
+from pyoci.errors import ConfigError
+from pyoci.plan.context import at, unknown, unsupported
+from pyoci.plan.kernel import (
+    ATTR_ATIME,
+    ATTR_NOATIME,
+    ATTR_NODEV,
+    ATTR_NODIRATIME,
+    ATTR_NOEXEC,
+    ATTR_NOSUID,
+    ATTR_NOSYMFOLLOW,
+    ATTR_RDONLY,
+    ATTR_STRICTATIME,
+    PROPAGATION,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyoci.spec.reader import Obj
+
+# word: (bits to set, bits to clear). atime is one field: every word of it clears the whole field.
+_ATTRS = {
+    "ro": (ATTR_RDONLY, 0),
+    "rw": (0, ATTR_RDONLY),
+    "nosuid": (ATTR_NOSUID, 0),
+    "suid": (0, ATTR_NOSUID),
+    "nodev": (ATTR_NODEV, 0),
+    "dev": (0, ATTR_NODEV),
+    "noexec": (ATTR_NOEXEC, 0),
+    "exec": (0, ATTR_NOEXEC),
+    "nodiratime": (ATTR_NODIRATIME, 0),
+    "diratime": (0, ATTR_NODIRATIME),
+    "nosymfollow": (ATTR_NOSYMFOLLOW, 0),
+    "symfollow": (0, ATTR_NOSYMFOLLOW),
+    "noatime": (ATTR_NOATIME, ATTR_ATIME),
+    "strictatime": (ATTR_STRICTATIME, ATTR_ATIME),
+    "relatime": (0, ATTR_ATIME),
+    "atime": (0, ATTR_ATIME),
+    "nostrictatime": (0, ATTR_ATIME),
+}
+_RECURSIVE = {"r" + word: bits for word, bits in _ATTRS.items()}
+# Flags of the superblock, which fsconfig(2) knows by these very words; meaningless on a bind mount.
+_SUPERBLOCK = ("sync", "async", "dirsync", "mand", "nomand", "lazytime", "nolazytime")
+# No kernel flag of today: "norelatime" is the absence of a default, "silent" only quietens a log.
+_IGNORED = ("defaults", "silent", "loud", "norelatime", "rnorelatime", "")
+_UNSUPPORTED = ("idmap", "ridmap", "tmpcopyup")
+
+KNOWN = (*_ATTRS, *_RECURSIVE, *_SUPERBLOCK, *PROPAGATION, "defaults", "silent", "loud", "norelatime")
+KNOWN += ("bind", "rbind", "remount", *_UNSUPPORTED)
+
+
+class MountOptions:
+    """Options of one mount, sorted: attributes (own and recursive), propagation, filesystem data."""
+
+    __slots__ = ("bind", "clear", "data", "propagation", "rbind", "rclear", "remount", "rset", "set")
+
+    def __init__(self) -> None:
+        self.set = 0
+        self.clear = 0
+        self.rset = 0
+        self.rclear = 0
+        self.propagation: list[int] = []
+        self.bind = False
+        self.rbind = False
+        self.remount = False
+        self.data: list[str] = []
+
+
+def parse(mount: Obj) -> MountOptions:
+    """Sort the option words of a mount (runtime-spec config, "Linux mount options").
+
+    Later words win over earlier ones. Raises ConfigError for what a bind mount cannot take.
+    """
+    opts = MountOptions()
+    where = at(mount, "options")
+    words = mount.strs("options")
+    opts.rbind = "rbind" in words
+    opts.bind = opts.rbind or "bind" in words or mount.str("type") == "bind"
+    opts.remount = "remount" in words
+    for i, word in enumerate(words):
+        if word in _ATTRS:
+            bits, clear = _ATTRS[word]
+            opts.set, opts.clear = (opts.set & ~clear) | bits, (opts.clear & ~bits) | clear
+        elif word in _RECURSIVE:
+            bits, clear = _RECURSIVE[word]
+            opts.rset, opts.rclear = (opts.rset & ~clear) | bits, (opts.rclear & ~bits) | clear
+        elif word in PROPAGATION:
+            opts.propagation.append(PROPAGATION[word])
+        elif word in ("bind", "rbind", "remount") or word in _IGNORED:
+            continue
+        elif word in _UNSUPPORTED:
+            raise unsupported(f"mount option {word!r}", f"{where}[{i}]")
+        elif opts.bind or opts.remount:
+            if word not in _SUPERBLOCK:
+                raise _refused(word, f"{where}[{i}]")
+        else:
+            opts.data.append(word)
+    _whole_atime(opts)
+    return opts
+
+
+def _whole_atime(opts: MountOptions) -> None:
+    """mount_setattr(2) wants the whole atime field cleared whenever any of it is set."""
+    if opts.clear & ATTR_ATIME or opts.set & ATTR_ATIME:
+        opts.clear |= ATTR_ATIME
+    if opts.rclear & ATTR_ATIME or opts.rset & ATTR_ATIME:
+        opts.rclear |= ATTR_ATIME
+
+
+def _refused(word: str, where: str) -> ConfigError:
+    if "=" in word:
+        # The value may be a secret (a password of a network filesystem): name the key alone.
+        return ConfigError(
+            f"mount option {word.split('=')[0]!r} on a bind mount",
+            where=where,
+            why="a bind mount takes no filesystem data",
+            todo="remove it",
+        )
+    return unknown("mount option", word, where, KNOWN, "a bind mount takes no filesystem data: remove it")

@@ -1,0 +1,124 @@
+"""linux.namespaces and the id mappings: which are new, which are joined, in which order."""
+
+from __future__ import annotations
+
+from pyoci.errors import ConfigError
+from pyoci.plan import ops
+from pyoci.plan.context import Context, at, encode, unknown, unsupported
+from pyoci.plan.kernel import CLONE_NEWCGROUP, CLONE_NEWNET, CLONE_NEWUSER, ID_MAX, NAMESPACES
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyoci.spec.reader import Obj
+
+
+def read(ctx: Context) -> None:
+    """Fill `ctx.new` and `ctx.joined`, and the id maps of a new user namespace.
+
+    Raises:
+        ConfigError: unknown or repeated type, relative path, or mappings that do not fit
+            (runtime-spec config-linux, "Namespaces", "User namespace mappings").
+    """
+    seen: dict[str, str] = {}
+    for ns in ctx.linux.objs("namespaces"):
+        name = ns.str("type", required=True) or ""
+        where = at(ns, "type")
+        if name == "time":
+            raise unsupported("time namespace", where)
+        if name not in NAMESPACES:
+            raise unknown("namespace type", name, where, NAMESPACES)
+        if name in seen:
+            raise ConfigError(
+                f"namespace {name!r} given twice", where=where, why=f"first at {seen[name]}", todo="keep one"
+            )
+        seen[name] = ns.path
+        path = ns.str("path")
+        if not path:
+            ctx.new |= NAMESPACES[name]
+            continue
+        if not path.startswith("/"):
+            raise ConfigError(
+                "namespace path is not absolute", where=at(ns, "path"), todo="give the full path"
+            )
+        encode(path, at(ns, "path"))
+        ctx.joined[NAMESPACES[name]] = path
+        slot = ctx.slot()
+        ctx.plan.inputs.append(ops.Input(slot, "namespace", path, ns.path, nstype=NAMESPACES[name]))
+    _mappings(ctx)
+
+
+def enter(ctx: Context) -> None:
+    """Emit SETNS for each joined namespace and FORK, or set the flags of the clone.
+
+    A joined user namespace is entered first (it owns, or may own, the others); a new one is made by
+    the FORK, after the others are entered with the caller's own rights.
+    """
+    flags = ctx.new & ~CLONE_NEWCGROUP
+    if not ctx.joined:
+        ctx.plan.clone_flags = flags
+    else:
+        opened = {i.nstype: i for i in ctx.plan.inputs if i.kind == "namespace"}
+        for flag in NAMESPACES.values():
+            if flag in opened:
+                ctx.add(ops.SETNS, opened[flag].where, a=opened[flag].slot, b=flag)
+        ctx.add(ops.FORK, "linux.namespaces", a=flags)
+
+
+def loopback(ctx: Context) -> None:
+    """A new network namespace starts with its loopback down."""
+    if ctx.new & CLONE_NEWNET:
+        ctx.add(ops.LOOPBACK_UP, "linux.namespaces")
+
+
+def _mappings(ctx: Context) -> None:
+    uid, gid = (_ranges(ctx.linux.objs(key)) for key in ("uidMappings", "gidMappings"))
+    if not ctx.new & CLONE_NEWUSER:
+        for key, rows in (("uidMappings", uid), ("gidMappings", gid)):
+            # With a joined namespace the mappings describe it (runc's rule); it keeps its own.
+            if rows and CLONE_NEWUSER not in ctx.joined:
+                raise ConfigError(
+                    "id mappings without a user namespace",
+                    where=at(ctx.linux, key),
+                    todo='add {"type": "user"} to linux.namespaces or remove the mappings',
+                )
+        return
+    for key, rows in (("uidMappings", uid), ("gidMappings", gid)):
+        if not rows:
+            raise ConfigError(
+                "new user namespace without id mappings",
+                where=at(ctx.linux, key),
+                why="no id would exist in it",
+                todo="map at least one id",
+            )
+        ctx.uid_ranges[key] = [(inside, size) for inside, _, size in rows]
+    ctx.plan.uid_map = _text(uid)
+    ctx.plan.gid_map = _text(gid)
+
+
+def _ranges(rows: list[Obj]) -> list[tuple[int, int, int]]:
+    found: list[tuple[int, int, int]] = []
+    for row in rows:
+        inside, outside, size = (row.int(key, 0, ID_MAX + 1) for key in ("containerID", "hostID", "size"))
+        if inside is None or outside is None or not size:
+            raise ConfigError(
+                "mapping needs containerID, hostID and a size above 0", where=row.path, todo="give all three"
+            )
+        if inside + size - 1 > ID_MAX or outside + size - 1 > ID_MAX:
+            raise ConfigError("mapping runs past the largest id", where=row.path, why=f"ids end at {ID_MAX}")
+        for a, b, n in found:
+            if (inside < a + n and a < inside + size) or (outside < b + n and b < outside + size):
+                raise ConfigError(
+                    "mapping overlaps an earlier one",
+                    where=row.path,
+                    why="user_namespaces(7): ranges are disjoint",
+                )
+        found.append((inside, outside, size))
+    if len(found) > 340:
+        raise ConfigError(
+            "more than 340 id mappings", where=rows[340].path, why="kernel limit, user_namespaces(7)"
+        )
+    return found
+
+
+def _text(rows: list[tuple[int, int, int]]) -> bytes:
+    return b"".join(b"%d %d %d\n" % row for row in rows)

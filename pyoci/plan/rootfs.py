@@ -1,0 +1,156 @@
+"""The root filesystem: propagation, attaching it, making it the root, masked and read-only paths."""
+
+from __future__ import annotations
+
+from pyoci.errors import ConfigError
+from pyoci.plan import ops
+from pyoci.plan.context import Context, at, clean, encode, unknown
+from pyoci.plan.kernel import (
+    CLONE_NEWIPC,
+    CLONE_NEWNET,
+    CLONE_NEWNS,
+    CLONE_NEWUTS,
+    MS_PRIVATE,
+    MS_REC,
+    MS_SHARED,
+    MS_SLAVE,
+    MS_UNBINDABLE,
+    PROPAGATION,
+)
+
+_IPC_SYSCTLS = ("msgmax", "msgmnb", "msgmni", "sem", "shmall", "shmmax", "shmmni", "shm_rmid_forced")
+
+
+def check(ctx: Context) -> None:
+    """Refuse what cannot be without a mount or uts namespace of the container's own."""
+    if not ctx.own_mounts:
+        for obj, key in ((ctx.spec, "mounts"), (ctx.linux, "maskedPaths"), (ctx.linux, "readonlyPaths")):
+            if obj.data.get(key):
+                raise ConfigError(
+                    "mounts without a mount namespace",
+                    where=at(obj, key),
+                    why="they would change the host",
+                    todo='add {"type": "mount"} to linux.namespaces',
+                )
+    if not ctx.has(CLONE_NEWUTS):
+        for key in ("hostname", "domainname"):
+            if ctx.spec.str(key):
+                raise ConfigError(
+                    f"{key} without a uts namespace",
+                    where=key,
+                    why="it would rename the host",
+                    todo='add {"type": "uts"} to linux.namespaces',
+                )
+
+
+def attach(ctx: Context) -> None:
+    """PROPAGATION of the new mount namespace, then ROOTFS.
+
+    Every start is at least a slave: what the container mounts must not reach the host. "shared" and
+    "unbindable" come after the pivot, on the new root (config-linux, "Rootfs Mount Propagation").
+    """
+    where = at(ctx.linux, "rootfsPropagation")
+    word = ctx.linux.str("rootfsPropagation") or ""
+    if word and word not in PROPAGATION:
+        raise unknown("propagation", word, where, PROPAGATION)
+    if ctx.new & CLONE_NEWNS:
+        private = PROPAGATION.get(word, 0) & MS_PRIVATE
+        ctx.add(ops.PROPAGATION, where, a=MS_PRIVATE if private else MS_SLAVE, flags=ops.FLAG_RECURSIVE)
+    root = ctx.spec.obj("root")
+    path = root.str("path", required=True) if root is not None else None
+    if not path:
+        raise ConfigError("no root filesystem", where="root.path", todo="name the rootfs directory")
+    rootfs = ctx.options.rootfs
+    if not rootfs.startswith("/") or clean(rootfs) == "/":
+        raise ConfigError(
+            "root filesystem cannot be the host's /", where="root.path", todo="name another directory"
+        )
+    ctx.add(ops.ROOTFS, "root.path", s=encode(rootfs, "root.path"), a=0 if ctx.own_mounts else 1)
+
+
+def protect(ctx: Context) -> None:
+    """MASK_PATH, READONLY_PATH and ROOT_READONLY; a path the image does not have is no failure."""
+    for key, code in (("maskedPaths", ops.MASK_PATH), ("readonlyPaths", ops.READONLY_PATH)):
+        for i, path in enumerate(ctx.linux.strs(key)):
+            where = f"{at(ctx.linux, key)}[{i}]"
+            if not path.startswith("/"):
+                raise ConfigError("path is not absolute", where=where, todo="start it with /")
+            ctx.add(code, where, t=encode(clean(path), where), flags=ops.FLAG_OPTIONAL)
+    root = ctx.spec.obj("root")
+    if root is not None and root.bool("readonly"):
+        if not ctx.own_mounts:
+            raise ConfigError("read-only root without a mount namespace", where="root.readonly")
+        ctx.add(ops.ROOT_READONLY, "root.readonly")
+
+
+def switch(ctx: Context) -> None:
+    """Make the root filesystem the root, then the names of the host and the late propagation."""
+    if not ctx.new & CLONE_NEWNS:
+        # pivot_root in a mount namespace that others live in would take their root away.
+        if CLONE_NEWNS in ctx.joined:
+            ctx.warn(
+                "linux.namespaces", "mount namespace is joined, so the root is set by chroot, not pivot_root"
+            )
+        ctx.add(ops.CHROOT, "root.path")
+    elif ctx.options.no_pivot:
+        ctx.add(ops.MOVE_ROOT, "root.path")
+    else:
+        ctx.add(ops.PIVOT_ROOT, "root.path")
+    for key, code in (("hostname", ops.SET_HOSTNAME), ("domainname", ops.SET_DOMAINNAME)):
+        name = ctx.spec.str(key)
+        if name:
+            raw = encode(name, key)
+            if len(raw) > 64:
+                raise ConfigError(f"{key} is longer than 64 bytes", where=key, why="sethostname(2), EINVAL")
+            ctx.add(code, key, s=raw)
+    value = PROPAGATION.get(ctx.linux.str("rootfsPropagation") or "", 0)
+    if ctx.new & CLONE_NEWNS and value & (MS_SHARED | MS_UNBINDABLE):
+        flags = ops.FLAG_RECURSIVE if value & MS_REC else 0
+        ctx.add(ops.PROPAGATION, at(ctx.linux, "rootfsPropagation"), a=value & ~MS_REC, flags=flags)
+
+
+def sysctls(ctx: Context) -> None:
+    """SYSCTL for each key that a namespace of the container holds.
+
+    Raises:
+        ConfigError: the key is the host's, or no key.
+    """
+    for key, value in ctx.linux.mapping("sysctl").items():
+        where = f'{at(ctx.linux, "sysctl")}["{key}"]'
+        # sysctl(8): the first separator decides which is which; "net/ipv4/conf/eth0.1/x" keeps its dot.
+        dot, slash = key.find("."), key.find("/")
+        if dot >= 0 and (slash < 0 or dot < slash):
+            path = key.translate({46: "/", 47: "."})
+        else:
+            path = key
+        parts = path.split("/")
+        if len(parts) < 2 or any(p in ("", ".", "..") for p in parts):
+            raise ConfigError("not a sysctl name", where=where, todo='write it as "net.ipv4.ip_forward"')
+        _namespaced(ctx, parts, where)
+        if "\n" in value.strip():
+            raise ConfigError("sysctl value of several lines", where=where)
+        ctx.add(ops.SYSCTL, where, s=encode(path, where), t=encode(value, where))
+
+
+def _namespaced(ctx: Context, parts: list[str], where: str) -> None:
+    top, leaf = parts[0], parts[-1]
+    flag, kind = 0, ""
+    if (top == "kernel" and len(parts) == 2 and leaf in _IPC_SYSCTLS) or parts[:2] == ["fs", "mqueue"]:
+        flag, kind = CLONE_NEWIPC, "ipc"
+    elif top == "net":
+        flag, kind = CLONE_NEWNET, "network"
+    elif parts in (["kernel", "domainname"], ["kernel", "hostname"]):
+        flag, kind = CLONE_NEWUTS, "uts"
+    if not flag:
+        raise ConfigError(
+            "sysctl belongs to the host", where=where, why="no namespace holds it", todo="remove it"
+        )
+    if parts == ["kernel", "hostname"] and ctx.spec.str("hostname"):
+        raise ConfigError("hostname set twice", where=where, todo='use "hostname" alone')
+    host = f"/proc/{{}}/ns/{'net' if kind == 'network' else kind}"
+    if not ctx.has(flag) or ctx.joined.get(flag) in (host.format("1"), host.format("self")):
+        raise ConfigError(
+            f"sysctl would change the host: no own {kind} namespace",
+            where=where,
+            todo=f'add {{"type": "{kind}"}} to linux.namespaces or remove the sysctl',
+        )

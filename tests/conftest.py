@@ -1,0 +1,216 @@
+"""What the tests share: a bundle made from busybox, a runtime with a state root and cgroup parent of its own."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import shutil
+
+import subprocess
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+REPO = Path(__file__).resolve().parent.parent
+CAPS = ["CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE"]
+APPLETS = "sh cat echo id ls mount ps sleep true false env hostname stat touch mkdir grep test stty dd tty kill ulimit"
+
+
+def runtime_path() -> str:
+    """The runtime under test: PYOCI_RUNTIME, or the one that set-up installed."""
+    return os.environ.get("PYOCI_RUNTIME", str(REPO / ".venv/bin/pyoci"))
+
+
+def default_config() -> dict[str, Any]:
+    """A config with every ordinary namespace and mount, running `true`."""
+    return {
+        "ociVersion": "1.2.0",
+        "process": {
+            "terminal": False,
+            "user": {"uid": 0, "gid": 0},
+            "args": ["true"],
+            "env": ["PATH=/bin", "TERM=xterm"],
+            "cwd": "/",
+            "capabilities": {key: CAPS for key in ("bounding", "effective", "permitted")},
+            "noNewPrivileges": True,
+        },
+        "root": {"path": "rootfs", "readonly": False},
+        "hostname": "pyoci-test",
+        "mounts": [
+            {"destination": "/proc", "type": "proc", "source": "proc"},
+            {
+                "destination": "/dev",
+                "type": "tmpfs",
+                "source": "tmpfs",
+                "options": ["nosuid", "strictatime", "mode=755", "size=65536k"],
+            },
+            {
+                "destination": "/dev/pts",
+                "type": "devpts",
+                "source": "devpts",
+                "options": ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"],
+            },
+            {"destination": "/sys", "type": "sysfs", "source": "sysfs", "options": ["nosuid", "noexec", "nodev", "ro"]},
+        ],
+        "linux": {
+            "namespaces": [{"type": t} for t in ("pid", "network", "ipc", "uts", "mount", "cgroup")],
+            "maskedPaths": ["/proc/keys", "/proc/timer_list", "/sys/firmware"],
+            "readonlyPaths": ["/proc/sys", "/proc/bus"],
+        },
+    }
+
+
+@pytest.fixture(scope="session")
+def rootfs_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A root filesystem of one static busybox."""
+    busybox = shutil.which("busybox")
+    if busybox is None:
+        pytest.skip("busybox-static is not installed")
+    root = tmp_path_factory.mktemp("rootfs-template")
+    for name in ("bin", "etc", "tmp", "dev", "proc", "sys"):
+        (root / name).mkdir()
+    shutil.copy(busybox, root / "bin/busybox")
+    for applet in APPLETS.split():
+        (root / "bin" / applet).symlink_to("busybox")
+    (root / "etc/passwd").write_text("root:x:0:0::/:/bin/sh\nuser:x:1000:1000::/:/bin/sh\n")
+    return root
+
+
+class Bundle:
+    """One container's bundle and the commands on it."""
+
+    def __init__(self, base: Path, template: Path, root: Path, cgroup: str, name: str) -> None:
+        self.name = name
+        self.path = base / name
+        self.path.mkdir()
+        shutil.copytree(template, self.path / "rootfs", symlinks=True)
+        self.root = root
+        self.config = copy.deepcopy(default_config())
+        self.config["linux"]["cgroupsPath"] = f"{cgroup}/{name}"
+
+    @property
+    def rootfs(self) -> Path:
+        return self.path / "rootfs"
+
+    def save(self) -> Bundle:
+        (self.path / "config.json").write_text(json.dumps(self.config))
+        return self
+
+    def args(self, *args: str) -> Bundle:
+        self.config["process"]["args"] = list(args)
+        return self.save()
+
+    def sh(self, script: str) -> Bundle:
+        return self.args("sh", "-c", script)
+
+    def command(self, *args: str, **kwargs: Any) -> subprocess.CompletedProcess[str]:
+        """Run the runtime; stdout and stderr are captured unless said otherwise."""
+        options: dict[str, Any] = {"capture_output": True, "text": True, "timeout": 60, "stdin": subprocess.DEVNULL}
+        options.update(kwargs)
+        return subprocess.run([runtime_path(), "--root", str(self.root), *args], **options)
+
+    def run(self, *flags: str, **kwargs: Any) -> subprocess.CompletedProcess[str]:
+        return self.command("run", "--bundle", str(self.path), *flags, self.name, **kwargs)
+
+    def create(self, *flags: str, **kwargs: Any) -> subprocess.CompletedProcess[str]:
+        """create, with stdio to a file: the container keeps them."""
+        with open(self.path / "output", "ab") as out:
+            options: dict[str, Any] = {"capture_output": False, "stdout": out, "stderr": out}
+            options.update(kwargs)
+            result = self.command("create", "--bundle", str(self.path), *flags, self.name, **options)
+        return result
+
+    def output(self) -> str:
+        return (self.path / "output").read_text()
+
+    def state(self) -> dict[str, Any]:
+        result = self.command("state", self.name)
+        assert result.returncode == 0, result.stderr
+        document: dict[str, Any] = json.loads(result.stdout)
+        return document
+
+    def wait(self, status: str, seconds: float = 10.0) -> None:
+        """Wait until the container has the status."""
+        end = time.monotonic() + seconds
+        while self.state()["status"] != status:
+            assert time.monotonic() < end, f"not {status} after {seconds} s: {self.state()}"
+            time.sleep(0.02)
+
+    def delete(self) -> None:
+        self.command("delete", "--force", self.name)
+
+
+class Bundles:
+    """Makes bundles; deletes their containers at the end."""
+
+    def __init__(self, base: Path, template: Path) -> None:
+        self.base = base
+        self.template = template
+        self.root = base / "state"
+        self.cgroup = f"/pyoci-test-{os.getpid()}"
+        self.made: list[Bundle] = []
+
+    def __call__(self, name: str | None = None) -> Bundle:
+        name = name or f"c{len(self.made)}-{os.getpid()}"
+        bundle = Bundle(self.base, self.template, self.root, self.cgroup, name)
+        self.made.append(bundle)
+        return bundle.save()
+
+    def close(self) -> None:
+        for bundle in self.made:
+            bundle.delete()
+        for hierarchy in Path("/sys/fs/cgroup").iterdir():
+            parent = hierarchy / self.cgroup.strip("/")
+            if parent.is_dir():
+                for child in parent.iterdir():
+                    if child.is_dir():
+                        child.rmdir()
+                parent.rmdir()
+
+
+@pytest.fixture
+def bundles(tmp_path: Path, rootfs_template: Path) -> Iterator[Bundles]:
+    if os.geteuid() != 0:
+        pytest.skip("real containers need root here")
+    if not os.access(runtime_path(), os.X_OK):
+        pytest.skip(f"no runtime at {runtime_path()}: make hello builds it")
+    made = Bundles(tmp_path, rootfs_template)
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+@pytest.fixture
+def bundle(bundles: Bundles) -> Bundle:
+    return bundles()
+
+
+def children_named(text: str) -> list[int]:
+    """Pids of all processes whose command line has the text."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                if text.encode() in (entry / "cmdline").read_bytes():
+                    found.append(int(entry.name))
+            except OSError:
+                continue
+    return found
+
+
+def snapshot(bundles: Bundles) -> dict[str, Any]:
+    """What a container must not leave: mounts, cgroups, state, init processes."""
+    groups = [str(p) for p in Path("/sys/fs/cgroup").glob(f"*{bundles.cgroup}/*") if p.is_dir()]
+    state = sorted(p.name for p in bundles.root.iterdir()) if bundles.root.exists() else []
+    with open("/proc/self/mountinfo") as f:
+        mounts = f.read().count("\n")
+    return {"mounts": mounts, "cgroups": groups, "state": state, "inits": children_named("pyoci-init")}
+
+
+__all__ = ["Bundle", "Bundles", "snapshot"]

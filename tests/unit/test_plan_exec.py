@@ -1,0 +1,52 @@
+"""compile_exec, and what the hot path may import."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from test_plan_helpers import Obj, codes, config, facts
+
+from pyoci.plan import kernel, ops
+from pyoci.plan.compile import compile_exec
+from pyoci.plan.facts import ExecTarget, Options
+
+ROOT = Path(__file__).parents[2]
+
+
+def build(process=None, flags=kernel.CLONE_NEWNS | kernel.CLONE_NEWPID, **options):
+    data = config(linux={"seccomp": {"defaultAction": "SCMP_ACT_ALLOW"}})
+    chosen = Options("c1")
+    for key, value in options.items():
+        setattr(chosen, key, value)
+    body = {"args": ["id"], "cwd": "/", **(process or {})}
+    return compile_exec(Obj(body, "process"), ExecTarget(Obj(data), flags), facts(), chosen)
+
+
+def test_exec_joins_then_forks_then_becomes_the_process():
+    plan = build({"oomScoreAdj": 3})
+    assert codes(plan)[:4] == [ops.OOM_SCORE_ADJ, ops.SETNS, ops.FORK, ops.SETSID]
+    assert (plan.ops[1].a, plan.ops[1].b) == (ops.SLOT_FREE, kernel.CLONE_NEWNS | kernel.CLONE_NEWPID)
+    assert codes(plan)[-4:] == [ops.SECCOMP, ops.SET_CAPS, ops.AMBIENT, ops.EXEC]
+    assert not {ops.WAIT_START, ops.SYNC, ops.HOOK} & set(codes(plan))
+
+
+def test_exec_terminal_is_of_the_running_container():
+    plan = build({"terminal": True}, has_console_socket=True, terminal_rows=5)
+    op = next(op for op in plan.ops if op.code == ops.CONSOLE)
+    assert (op.flags, op.a) == (ops.FLAG_EXEC_CONSOLE, 5)
+
+
+def test_exec_with_no_other_namespace_does_not_join():
+    assert ops.SETNS not in codes(build(flags=0))
+
+
+def test_plan_modules_import_nothing_slow():
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1]); before = set(sys.modules);"
+        "import pyoci.plan.compile, pyoci.plan.encode;"
+        "print(sorted(m for m in set(sys.modules) - before if not m.startswith('pyoci')))"
+    )
+    run = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", code, str(ROOT)], capture_output=True, text=True, check=True
+    )
+    assert run.stdout.strip() in ("['__future__', '_struct']", "['__future__']")

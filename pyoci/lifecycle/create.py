@@ -285,6 +285,9 @@ def create(request: CreateRequest, creation: Creation | None = None) -> int:
     except BaseException:
         c.undo()
         raise
+    finally:
+        if c.entry is not None:
+            c.entry.close()  # and with it the lock
 
 
 __all__ = ["CLONE_NEWUSER", "Creation", "create"]

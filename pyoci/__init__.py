@@ -1,0 +1,1 @@
+"""pyoci, an OCI-compliant low-level container runtime."""

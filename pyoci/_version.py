@@ -1,0 +1,4 @@
+"""The one place of the version."""
+
+VERSION = "0.1.0"
+SPEC_VERSION = "1.2.0"

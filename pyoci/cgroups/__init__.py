@@ -1,0 +1,39 @@
+"""One interface, several drivers: v1 (and hybrid) now; v2 and systemd are to come."""
+
+from __future__ import annotations
+
+
+class Disabled:
+    """No cgroups at all: every operation does nothing."""
+
+    def paths(self) -> dict[str, str]:
+        return {}
+
+    def create(self) -> None:
+        """Nothing to create."""
+
+    def enter(self, pid: int) -> None:
+        """The process stays where it is."""
+
+    def apply(self, writes: object) -> None:
+        """No limit can be set."""
+
+    def freeze(self) -> None:
+        from pyoci.errors import OCIError
+
+        raise OCIError("cannot pause", why="the container has no cgroup, so no freezer")
+
+    def thaw(self) -> None:
+        """Nothing is frozen."""
+
+    def frozen(self) -> bool:
+        return False
+
+    def pids(self) -> list[int]:
+        return []
+
+    def kill_all(self, signal: int) -> None:
+        """There is no list of its processes."""
+
+    def remove(self) -> None:
+        """Nothing to remove."""

@@ -1,0 +1,340 @@
+"""cgroup v1, and the hybrid layout, where the group is made in the unified hierarchy too."""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+
+from pyoci.errors import KernelError, OCIError, StateError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyoci.cgroups.compile import Write
+    from pyoci.cgroups.hierarchies import Hierarchies
+
+_SIGKILL = 9
+_TODO = {
+    errno.EBUSY: "the group has processes or children that already use more",
+    errno.EINVAL: "the kernel does not take this value; it may be too small, or above the parent's",
+    errno.EACCES: "the value is above what the parent group allows",
+    errno.ENOENT: "this kernel has no such limit: it was built without it, or it went with a newer version",
+    errno.EPERM: "the parent group does not allow it, or the caller may not change it",
+    errno.ENODEV: "there is no such device",
+}
+
+
+def _text(e: OSError) -> str:
+    word = os.strerror(e.errno or 0)
+    return f"{word[:1].lower()}{word[1:]} ({errno.errorcode.get(e.errno or 0, e.errno)})"
+
+
+def _write(path: str, value: str) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(fd, value.encode())
+    finally:
+        os.close(fd)
+
+
+def _read(path: str) -> str:
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        parts = []
+        while part := os.read(fd, 1 << 16):
+            parts.append(part)
+        return b"".join(parts).decode()
+    finally:
+        os.close(fd)
+
+
+class V1Driver:
+    """The container's group in every hierarchy.
+
+    Args:
+        found: hierarchies of the machine.
+        path: the group's path below each mount point, from `cgroup_path`.
+    """
+
+    def __init__(self, found: Hierarchies | None, path: str) -> None:
+        self._paths: dict[str, str] = {}
+        self._dirs: list[str] = []  # one a hierarchy, without those that are co-mounted twice
+        self._mounts: dict[str, str] = {}
+        if found is None:
+            return
+        if found.mode == "unified":
+            raise OCIError(
+                "cgroup v2 is not supported yet",
+                where="linux.cgroupsPath",
+                why="this host has only the unified hierarchy",
+                todo="use --cgroup-manager disabled, or boot with systemd.unified_cgroup_hierarchy=0",
+            )
+        for hierarchy in found.v1:
+            self._add(hierarchy.controllers, hierarchy.mountpoint, path)
+        if found.unified:
+            self._add(("unified",), found.unified, path)
+
+    def _add(self, names: tuple[str, ...], mountpoint: str, path: str) -> None:
+        directory = mountpoint + path
+        self._dirs.append(directory)
+        self._mounts[directory] = mountpoint
+        for name in names:
+            self._paths[name] = directory
+
+    def paths(self) -> dict[str, str]:
+        """Controller (or "unified", "name=…") → the group's directory."""
+        return self._paths
+
+    def create(self) -> None:
+        """Make the group in every hierarchy.
+
+        Raises:
+            StateError: it exists and has processes: it is another container's.
+            KernelError: it cannot be made.
+        """
+        for directory in self._dirs:
+            cpuset = directory == self._paths.get("cpuset")
+            try:
+                os.mkdir(directory, 0o755)
+            except FileNotFoundError:
+                self._make_parents(directory, cpuset)
+            except FileExistsError:
+                if _read(f"{directory}/cgroup.procs").strip():
+                    raise StateError(
+                        "the container's cgroup is in use",
+                        where="linux.cgroupsPath",
+                        why=f"{directory} has processes",
+                        todo="give each container a path of its own",
+                    ) from None
+            except OSError as e:
+                raise self._failed("cannot create the cgroup", directory, e) from None
+            if cpuset:
+                _inherit_cpuset(directory)
+
+    def _make_parents(self, directory: str, cpuset: bool) -> None:
+        at = self._mounts[directory]
+        for part in directory[len(at) + 1 :].split("/"):
+            at = f"{at}/{part}"
+            try:
+                os.mkdir(at, 0o755)
+            except FileExistsError:
+                pass
+            except OSError as e:
+                raise self._failed("cannot create the cgroup", at, e) from None
+            if cpuset:
+                _inherit_cpuset(at)
+
+    def _failed(self, what: str, path: str, e: OSError) -> KernelError:
+        return KernelError(
+            what,
+            errno=e.errno or 0,
+            where="linux.cgroupsPath",
+            why=f"{path}: {_text(e)}",
+            todo="the caller needs write access to the cgroup hierarchies",
+        )
+
+    def enter(self, pid: int) -> None:
+        """Put a process into the group of every hierarchy.
+
+        Args:
+            pid: in the caller's pid namespace.
+
+        Raises:
+            KernelError: a hierarchy refuses it.
+        """
+        text = str(pid)
+        for directory in self._dirs:
+            try:
+                _write(f"{directory}/cgroup.procs", text)
+            except OSError as e:
+                raise self._failed("cannot put the process into its cgroup", directory, e) from None
+
+    def apply(self, writes: list[Write]) -> None:
+        """Set limits.
+
+        Raises:
+            KernelError: the controller is not mounted, or the kernel refuses the value; `where` names it.
+        """
+        for w in writes:
+            directory = self._paths.get(w.controller)
+            if directory is None:
+                if w.where == "linux.resources.devices":
+                    continue  # the runtime's own default rules: no such host denies devices anywhere
+                raise KernelError(
+                    f"cannot set {w.file}",
+                    where=w.where,
+                    why=f"the {w.controller} controller is not mounted",
+                    todo=f"mount it (cgroup_enable={w.controller} on the kernel's command line), or remove the limit",
+                )
+            try:
+                _write(f"{directory}/{w.file}", w.value)
+            except OSError as e:
+                if w.file == "memory.memsw.limit_in_bytes" and w.value == "-1" and e.errno == errno.ENOENT:
+                    continue  # no swap accounting: there is no limit to lift
+                raise KernelError(
+                    f"cannot set {w.file} to {w.value[:80]}",
+                    errno=e.errno or 0,
+                    where=w.where,
+                    why=_text(e),
+                    todo=_TODO.get(e.errno or 0, ""),
+                ) from None
+
+    def _freezer(self) -> str:
+        directory = self._paths.get("freezer")
+        if directory is None:
+            raise OCIError("cannot pause", why="the freezer controller is not mounted")
+        return f"{directory}/freezer.state"
+
+    def freeze(self) -> None:
+        """Freeze every process of the group; retried, as a fork in progress leaves it FREEZING (v1 freezer)."""
+        state = self._freezer()
+        for attempt in range(1000):
+            _write(state, "FROZEN")
+            if _read(state).strip() == "FROZEN":
+                return
+            if attempt % 50 == 49:
+                _write(state, "THAWED")
+            time.sleep(0.001)
+        _write(state, "THAWED")
+        raise OCIError("cannot freeze the container", why="its processes did not stop within a second")
+
+    def thaw(self) -> None:
+        if "freezer" in self._paths:
+            try:
+                _write(self._freezer(), "THAWED")
+            except FileNotFoundError:
+                pass
+
+    def frozen(self) -> bool:
+        try:
+            return "freezer" in self._paths and _read(self._freezer()).strip() != "THAWED"
+        except FileNotFoundError:
+            return False
+
+    def _first(self) -> str:
+        """The hierarchy whose list of processes counts."""
+        for name in ("freezer", "pids", "memory", "unified"):
+            if name in self._paths:
+                return self._paths[name]
+        return self._dirs[0] if self._dirs else ""
+
+    def pids(self) -> list[int]:
+        """Pids of the group and the groups below it; missing groups are empty."""
+        found: list[int] = []
+        for folder in _tree(self._first()):
+            try:
+                found += [int(p) for p in _read(f"{folder}/cgroup.procs").split()]
+            except FileNotFoundError:
+                continue
+        return [p for p in found if p > 0]
+
+    def kill_all(self, signal: int) -> None:
+        """Signal every process, until no new one appears; frozen meanwhile, so that none escapes by forking."""
+        seen: set[int] = set()
+        pids = self.pids()
+        if not pids:
+            return
+        frozen = self.frozen()
+        try:
+            if "freezer" in self._paths and not frozen:
+                try:
+                    self.freeze()
+                except OCIError:
+                    pass  # a process in an uninterruptible wait: signal what is there
+            while new := [p for p in self.pids() if p not in seen]:
+                for pid in new:
+                    seen.add(pid)
+                    try:
+                        os.kill(pid, signal)
+                    except ProcessLookupError:
+                        pass
+        finally:
+            if not frozen or signal == _SIGKILL:
+                self.thaw()
+
+    def remove(self) -> None:
+        """Remove the group everywhere, with what the container made below it.
+
+        Raises:
+            KernelError: the kernel keeps it busy for two seconds; the error names directory and pids.
+        """
+        end = time.monotonic() + 2.0
+        for directory in self._dirs:
+            pause = 0.0005
+            while not _remove_tree(directory):
+                if time.monotonic() > end:
+                    self._busy(directory)
+                time.sleep(pause)
+                pause = min(pause * 2, 0.05)
+
+    def _busy(self, directory: str) -> None:
+        raise KernelError(
+            "cannot remove the cgroup",
+            errno=errno.EBUSY,
+            where=directory,
+            why=f"it has processes: {' '.join(str(p) for p in self.pids()[:20]) or 'none is seen'}",
+            todo="end them, then delete again",
+        )
+
+
+def _inherit_cpuset(directory: str) -> None:
+    """A new cpuset is empty, and no process can enter it: take the parent's (cpuset(7))."""
+    parent = directory.rsplit("/", 1)[0]
+    for file in ("cpuset.cpus", "cpuset.mems"):
+        if not _read(f"{directory}/{file}").strip():
+            _write(f"{directory}/{file}", _read(f"{parent}/{file}").strip())
+
+
+def _tree(directory: str) -> list[str]:
+    """The group and all below it, parents first."""
+    out = []
+    todo = [directory] if directory else []
+    while todo:
+        folder = todo.pop()
+        out.append(folder)
+        try:
+            with os.scandir(folder) as entries:
+                todo += [e.path for e in entries if e.is_dir(follow_symlinks=False)]
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+    return out
+
+
+def _remove_tree(directory: str) -> bool:
+    """Whether the group is gone; False while the kernel says busy."""
+    try:
+        os.rmdir(directory)
+        return True
+    except FileNotFoundError:
+        return True
+    except OSError as e:
+        if e.errno not in (errno.EBUSY, errno.ENOTEMPTY):
+            raise KernelError(
+                "cannot remove the cgroup", errno=e.errno or 0, where=directory, why=_text(e)
+            ) from None
+    for folder in reversed(_tree(directory)):
+        try:
+            os.rmdir(folder)
+        except FileNotFoundError:
+            continue
+        except OSError:
+            return False
+    return True
+
+
+def driver_from_paths(paths: dict[str, str]) -> V1Driver:
+    """A driver for the directories that a state file names.
+
+    Raises:
+        StateError: one of them is not below a cgroup mount: the file is not to be trusted.
+    """
+    driver = V1Driver(None, "")
+    for name, directory in paths.items():
+        if not directory.startswith("/sys/fs/cgroup/") or "/../" in f"{directory}/":
+            raise StateError(
+                "the container's state names a foreign cgroup", where=directory, todo="pyoci delete --force removes it"
+            )
+        driver._paths[name] = directory
+        if directory not in driver._dirs:
+            driver._dirs.append(directory)
+    return driver

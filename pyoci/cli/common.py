@@ -1,0 +1,37 @@
+"""What several verbs share."""
+
+from __future__ import annotations
+
+import os
+
+from pyoci.lifecycle.request import CreateRequest
+from pyoci.state import default_root
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyoci.cli.parse import Options
+
+
+def root(options: Options) -> str:
+    """The state root: --root, or the default for the caller."""
+    return os.path.abspath(options.globals.get("root") or default_root())
+
+
+def create_request(options: Options) -> CreateRequest:
+    """The request of create and run."""
+    request = CreateRequest(root(options), options.args[0], os.path.realpath(options.text("bundle") or "."))
+    request.pid_file = options.text("pid-file")
+    request.console_socket = options.text("console-socket")
+    request.preserve_fds = options.number("preserve-fds")
+    request.no_pivot = options.on("no-pivot")
+    request.no_new_keyring = options.on("no-new-keyring")
+    request.cgroup_manager = options.globals.get("cgroup-manager") or "cgroupfs"
+    request.systemd_cgroup = bool(options.globals.get("systemd-cgroup")) or request.cgroup_manager == "systemd"
+    return request
+
+
+def out(text: str) -> None:
+    """Print to standard output, all of it."""
+    data = memoryview(text.encode("utf-8", "backslashreplace"))
+    while data:
+        data = data[os.write(1, data) :]

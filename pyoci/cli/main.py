@@ -1,0 +1,112 @@
+"""The one door out: every error becomes one line (and one record in --log) and an exit status here."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from pyoci.cli.parse import Options, parse
+from pyoci.errors import OCIError, UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+_EXEC_FAILED = 255
+
+
+def _dispatch(options: Options) -> int:
+    if options.globals.get("version"):
+        from pyoci.cli.verb_help import version
+
+        return version()
+    if options.globals.get("help") or options.flags.get("help") or not options.verb:
+        from pyoci.cli.verb_help import run
+
+        return run(options)
+    module = __import__(f"pyoci.cli.verb_{options.verb}", None, None, ["run"])
+    code: int = module.run(options)
+    return code
+
+
+def _internal(e: BaseException, debug: bool) -> OCIError:
+    """An exception nobody expected: still one line; the traceback only for --debug."""
+    if isinstance(e, KeyboardInterrupt):
+        return OCIError("interrupted", code=130)
+    if isinstance(e, MemoryError):
+        return OCIError("out of memory", why="cannot allocate memory (ENOMEM)")
+    if isinstance(e, OSError):
+        name = os.fsdecode(e.filename) if isinstance(e.filename, str | bytes) else ""
+        text = (e.strerror or str(e)) or type(e).__name__
+        return OCIError("a system call failed", where=name, why=text[:1].lower() + text[1:])
+    if debug:
+        import traceback
+
+        traceback.print_exception(e)
+    return OCIError(
+        "internal error", why=f"{type(e).__name__}: {str(e)[:200]}", todo="run with --debug and report what it prints"
+    )
+
+
+def _write(fd: int, text: str) -> None:
+    try:
+        os.write(fd, text.encode("utf-8", "backslashreplace"))
+    except OSError:
+        pass  # nobody reads: there is nobody to tell
+
+
+def _log(options: Options, message: str) -> None:
+    """One record in the log file (clients read it), the bare message on stderr; without a file, a record there."""
+    from pyoci.spec.jsontext import dumps
+    from pyoci.state import now_text
+
+    level, when = "error", now_text()[:19] + "Z"
+    if options.globals.get("log-format") == "json":
+        record = dumps({"level": level, "msg": message, "time": when}) + "\n"
+    else:
+        record = f"time={dumps(when)} level={level} msg={dumps(message)}\n"
+    path = options.globals.get("log")
+    if not path:
+        _write(2, record)
+        return
+    _write(2, message + "\n")
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+    except OSError as e:
+        _write(2, f"cannot write the log {path}: {(e.strerror or '').lower()}\n")
+        return
+    _write(fd, record)
+    os.close(fd)
+
+
+def run(argv: list[str]) -> int:
+    """Do what a command line says.
+
+    Args:
+        argv: without the program's name.
+
+    Returns:
+        exit status: 0, 1 for an error, 255 for a failed exec, a program's own for run and exec.
+    """
+    options = Options()
+    try:
+        options = parse(argv)
+        return _dispatch(options)
+    except OCIError as e:
+        error = e
+    except BaseException as e:
+        error = _internal(e, "--debug" in argv)
+    _log(options, str(error))
+    if options.verb == "exec" and not isinstance(error, UsageError) and error.code == 1:
+        return _EXEC_FAILED
+    return error.code
+
+
+def main() -> NoReturn:
+    """Entry point of the command; ends the process without the interpreter's finalisation, which costs 1–2 ms."""
+    code = run(sys.argv[1:])
+    try:
+        sys.stdout.flush()
+    except OSError:
+        code = code or 1
+    os._exit(code)

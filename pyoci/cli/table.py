@@ -1,0 +1,160 @@
+"""The one table of verbs and flags: the parser and the help are made from it."""
+
+from __future__ import annotations
+
+
+class Flag:
+    """One flag.
+
+    Args:
+        name: long name without dashes.
+        kind: "bool", "str", "int", "list" (may be given again).
+        help: what it does.
+        short: one letter, or "".
+        choices: the values it takes, or ().
+    """
+
+    __slots__ = ("choices", "help", "kind", "name", "short")
+
+    def __init__(self, name: str, kind: str, help: str, short: str = "", choices: tuple[str, ...] = ()) -> None:
+        self.name = name
+        self.kind = kind
+        self.help = help
+        self.short = short
+        self.choices = choices
+
+
+class Verb:
+    """One verb.
+
+    Args:
+        name: the word.
+        args: its positional arguments, for the usage line.
+        help: what it does.
+        flags: its flags.
+        least: how many positional arguments it needs.
+        most: how many it takes, -1 for any number.
+        rest: options after the first positional argument belong to the command (exec).
+    """
+
+    __slots__ = ("args", "flags", "help", "least", "most", "name", "rest")
+
+    def __init__(
+        self,
+        name: str,
+        args: str,
+        help: str,
+        flags: tuple[Flag, ...] = (),
+        least: int = 1,
+        most: int = 1,
+        rest: bool = False,
+    ) -> None:
+        self.name = name
+        self.args = args
+        self.help = help
+        self.flags = flags
+        self.least = least
+        self.most = most
+        self.rest = rest
+
+
+GLOBALS = (
+    Flag("root", "str", "folder of the container states (default /run/pyoci, or $XDG_RUNTIME_DIR/pyoci when rootless)"),
+    Flag("log", "str", "file that gets the error, if there is one"),
+    Flag("log-format", "str", "text or json", choices=("text", "json")),
+    Flag("debug", "bool", "show where an internal error comes from"),
+    Flag("systemd-cgroup", "bool", "systemd cgroup driver (not there yet: an error says so)"),
+    Flag("cgroup-manager", "str", "cgroupfs or disabled", choices=("cgroupfs", "systemd", "disabled")),
+    Flag("rootless", "str", "true, false or auto; pyoci finds out by itself", choices=("true", "false", "auto", "")),
+    Flag("version", "bool", "print the version", short="v"),
+    Flag("help", "bool", "print this help", short="h"),
+)
+
+_CREATE = (
+    Flag("bundle", "str", "folder that holds config.json (default: the current one)", short="b"),
+    Flag("console-socket", "str", "Unix socket that gets the terminal's master"),
+    Flag("pid-file", "str", "file that gets the pid of init"),
+    Flag("preserve-fds", "int", "how many file descriptors from 3 on the process keeps"),
+    Flag("no-pivot", "bool", "move the root instead of pivot_root; for a root on the initial ramfs"),
+    Flag("no-new-keyring", "bool", "keep the caller's session keyring"),
+)
+
+VERBS = (
+    Verb("create", "ID", "create a container that waits for start", _CREATE),
+    Verb("start", "ID", "run the program of a created container"),
+    Verb("state", "ID", "print the state of a container as JSON"),
+    Verb(
+        "kill",
+        "ID [SIGNAL]",
+        "send a signal (default SIGTERM) to init",
+        (Flag("all", "bool", "to every process of the container", short="a"),),
+        most=2,
+    ),
+    Verb(
+        "delete",
+        "ID",
+        "remove a stopped container",
+        (Flag("force", "bool", "kill it first; a missing one is no error", short="f"),),
+    ),
+    Verb(
+        "run",
+        "ID",
+        "create, start, wait and delete",
+        (
+            *_CREATE,
+            Flag("detach", "bool", "return once it runs", short="d"),
+            Flag("keep", "bool", "do not delete it when it has ended"),
+            Flag("no-subreaper", "bool", "accepted for runc's users: pyoci never becomes a subreaper"),
+        ),
+    ),
+    Verb(
+        "exec",
+        "ID COMMAND [ARG…]",
+        "run a further process in a container",
+        (
+            Flag("process", "str", "file with the whole process as JSON", short="p"),
+            Flag("detach", "bool", "return once it runs", short="d"),
+            Flag("pid-file", "str", "file that gets the pid of the process"),
+            Flag("console-socket", "str", "Unix socket that gets the terminal's master"),
+            Flag("tty", "bool", "give it a terminal", short="t"),
+            Flag("user", "str", "UID[:GID]", short="u"),
+            Flag("cwd", "str", "working directory"),
+            Flag("env", "list", "NAME=VALUE, again for more", short="e"),
+            Flag("cap", "list", "a further capability, again for more", short="c"),
+            Flag("additional-gids", "list", "a further group id, again for more", short="g"),
+            Flag("no-new-privs", "bool", "set no_new_privs"),
+            Flag("preserve-fds", "int", "how many file descriptors from 3 on the process keeps"),
+        ),
+        most=-1,
+        rest=True,
+    ),
+    Verb(
+        "list",
+        "",
+        "list the containers",
+        (
+            Flag("format", "str", "table or json", short="f", choices=("table", "json")),
+            Flag("quiet", "bool", "ids only", short="q"),
+        ),
+        least=0,
+        most=0,
+    ),
+    Verb(
+        "ps",
+        "ID",
+        "list the processes of a container",
+        (Flag("format", "str", "table or json", short="f", choices=("table", "json")),),
+        most=-1,
+    ),
+    Verb("pause", "ID", "freeze every process of a container"),
+    Verb("resume", "ID", "let a paused container go on"),
+    Verb(
+        "spec",
+        "",
+        "write a config.json to begin with",
+        (Flag("bundle", "str", "folder to write it in (default: the current one)", short="b"),),
+        least=0,
+        most=0,
+    ),
+    Verb("help", "[VERB]", "print help", least=0, most=1),
+)

@@ -1,0 +1,44 @@
+"""help and --version."""
+
+from __future__ import annotations
+
+from pyoci._version import SPEC_VERSION, VERSION
+from pyoci.cli.common import out
+from pyoci.cli.parse import find_verb
+from pyoci.cli.table import GLOBALS, VERBS
+from pyoci.errors import UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyoci.cli.parse import Options
+    from pyoci.cli.table import Flag
+
+
+def version() -> int:
+    """The lines that Docker and podman parse."""
+    out(f"pyoci version {VERSION}\ncommit: release-{VERSION}\nspec: {SPEC_VERSION}\n")
+    return 0
+
+
+def _flags(flags: tuple[Flag, ...]) -> str:
+    lines = []
+    for flag in flags:
+        short = f"-{flag.short}, " if flag.short else "    "
+        value = "" if flag.kind == "bool" else " VALUE"
+        lines.append(f"  {short}--{flag.name}{value}".ljust(34) + flag.help)
+    return "\n".join(lines) + "\n"
+
+
+def run(options: Options) -> int:
+    name = options.args[0] if options.verb == "help" and options.args else options.verb
+    if name and name != "help":
+        verb = find_verb(name)
+        if verb is None:
+            raise UsageError(f"unknown command {name[:60]!r}", todo="see pyoci help")
+        text = f"usage: pyoci [GLOBAL FLAGS] {verb.name} [FLAGS] {verb.args}\n\n{verb.help}\n"
+        out(text + (f"\nflags:\n{_flags(verb.flags)}" if verb.flags else ""))
+        return 0
+    out("usage: pyoci [GLOBAL FLAGS] COMMAND [FLAGS] [ARGUMENTS]\n\ncommands:\n")
+    out("".join(f"  {verb.name.ljust(10)}{verb.help}\n" for verb in VERBS))
+    out(f"\nglobal flags:\n{_flags(GLOBALS)}")
+    return 0

@@ -1,0 +1,84 @@
+"""What create, run and exec are asked for: plain records, filled by the command line or the API."""
+
+from __future__ import annotations
+
+
+class CreateRequest:
+    """A container to create.
+
+    Args:
+        root: state root.
+        id: container id.
+        bundle: absolute path of the bundle.
+        pid_file: file for init's pid, or "".
+        console_socket: Unix stream socket that gets the terminal, or "".
+        preserve_fds: how many fds from 3 on the process keeps.
+        no_pivot: MS_MOVE and chroot instead of pivot_root.
+        no_new_keyring: keep the caller's session keyring.
+        systemd_cgroup: the systemd cgroup driver.
+        cgroup_manager: "cgroupfs", "systemd" or "disabled".
+    """
+
+    __slots__ = (
+        "bundle",
+        "cgroup_manager",
+        "console_socket",
+        "id",
+        "no_new_keyring",
+        "no_pivot",
+        "pid_file",
+        "preserve_fds",
+        "root",
+        "systemd_cgroup",
+    )
+
+    def __init__(self, root: str, id: str, bundle: str) -> None:
+        self.root = root
+        self.id = id
+        self.bundle = bundle
+        self.pid_file = ""
+        self.console_socket = ""
+        self.preserve_fds = 0
+        self.no_pivot = False
+        self.no_new_keyring = False
+        self.systemd_cgroup = False
+        self.cgroup_manager = "cgroupfs"
+
+
+class ExecRequest:
+    """A process to run in a container; the fields are the flags of `exec`."""
+
+    __slots__ = (
+        "additional_gids",
+        "args",
+        "cap",
+        "console_socket",
+        "cwd",
+        "detach",
+        "env",
+        "id",
+        "no_new_privs",
+        "pid_file",
+        "preserve_fds",
+        "process_file",
+        "root",
+        "tty",
+        "user",
+    )
+
+    def __init__(self, root: str, id: str) -> None:
+        self.root = root
+        self.id = id
+        self.process_file = ""
+        self.detach = False
+        self.pid_file = ""
+        self.console_socket = ""
+        self.tty = False
+        self.user = ""
+        self.cwd = ""
+        self.env: list[str] = []
+        self.cap: list[str] = []
+        self.args: list[str] = []
+        self.preserve_fds = 0
+        self.additional_gids: list[int] = []
+        self.no_new_privs = False

@@ -1,0 +1,415 @@
+"""The state store: one 0700 directory a container, its state replaced as a whole, under a lock.
+
+Nothing is synced to disk: a container does not outlive the boot, and a state of another boot is
+recognised by its boot id. A rename is atomic towards every other process, which is what counts here.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import stat
+import time
+
+from pyoci.errors import OCIError, StateError, UsageError
+from pyoci.spec import jsontext
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Any
+
+VERSION = 1
+STATE = "state.json"
+_FIRST = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_+")
+_OTHER = _FIRST | frozenset(".-")
+_MAX_ID = 255  # a file name (NAME_MAX)
+
+
+def check_id(id: str) -> str:
+    """Give a valid container id back.
+
+    Raises:
+        UsageError: it is not one to 255 of A-Z a-z 0-9 _ + . - with the first not . or -.
+    """
+    if not id or len(id) > _MAX_ID or id[0] not in _FIRST or not _OTHER.issuperset(id):
+        raise UsageError(
+            f"invalid id {id[:64]!r}",
+            why=f"an id is 1 to {_MAX_ID} of A-Z a-z 0-9 _ + . - and starts with none of the last two",
+        )
+    return id
+
+
+def boot_id() -> str:
+    """The kernel's id of this boot (random(4))."""
+    with_fd = os.open("/proc/sys/kernel/random/boot_id", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.read(with_fd, 64).decode().strip()
+    finally:
+        os.close(with_fd)
+
+
+def _stat_fields(pid: int) -> list[bytes]:
+    try:
+        fd = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return []
+    try:
+        data = os.read(fd, 4096)
+    except OSError:  # ESRCH: it ended in between
+        return []
+    finally:
+        os.close(fd)
+    # the name in field 2 may hold spaces and brackets
+    return data[data.rfind(b")") + 2 :].split()
+
+
+def process_start_time(pid: int) -> int | None:
+    """Start time of a process, in clock ticks since boot (proc(5), stat field 22); None if it is gone."""
+    fields = _stat_fields(pid)
+    return int(fields[19]) if len(fields) > 19 else None
+
+
+def process_alive(pid: int, start_time: int) -> bool:
+    """Whether the process of that pid is the one that started then, and is no zombie."""
+    fields = _stat_fields(pid) if pid > 0 else []
+    return len(fields) > 19 and int(fields[19]) == start_time and fields[0] not in (b"Z", b"X")
+
+
+def now_text() -> str:
+    """The time as RFC 3339 with nanoseconds, in UTC."""
+    ns = time.time_ns()
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(ns // 10**9)) + f".{ns % 10**9:09d}Z"
+
+
+def default_root() -> str:
+    """/run/pyoci, or $XDG_RUNTIME_DIR/pyoci for a rootless caller, who may seem to be uid 0."""
+    runtime_dir = os.environ.get("XDG_RUNTIME_DIR")
+    if not runtime_dir:
+        return "/run/pyoci"
+    rootless = os.geteuid() != 0
+    if not rootless:
+        try:
+            fd = os.open("/proc/self/uid_map", os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                rootless = os.read(fd, 4096).split() != [b"0", b"0", b"4294967295"]
+            finally:
+                os.close(fd)
+        except FileNotFoundError:
+            pass
+    return f"{runtime_dir}/pyoci" if rootless else "/run/pyoci"
+
+
+_TYPES: dict[str, type] = {
+    "id": str,
+    "oci_version": str,
+    "bundle": str,
+    "pid": int,
+    "start_time": int,
+    "boot_id": str,
+    "created": str,
+    "owner": int,
+    "annotations": dict,
+    "rootfs": str,
+    "status_hint": str,
+    "cgroup_paths": dict,
+    "runtime_pid": int,
+    "runtime_start_time": int,
+    "has_poststart": bool,
+    "has_poststop": bool,
+}
+
+
+class State:
+    """What is kept of a container between calls.
+
+    `start_time` and `runtime_start_time` are clock ticks since boot; `runtime_pid` is the pyoci process
+    that is creating it, 0 afterwards; `status_hint` is creating, created or running (the kernel decides
+    whether it still is); `cgroup_paths` are controller → directory. `extra` keeps unknown keys.
+    """
+
+    __slots__ = (*_TYPES, "extra")
+
+    def __init__(self) -> None:
+        self.id = ""
+        self.oci_version = ""
+        self.bundle = ""
+        self.pid = 0
+        self.start_time = 0
+        self.boot_id = ""
+        self.created = now_text()
+        self.owner = 0
+        self.annotations: dict[str, str] = {}
+        self.rootfs = ""
+        self.status_hint = "creating"
+        self.cgroup_paths: dict[str, str] = {}
+        self.runtime_pid = 0
+        self.runtime_start_time = 0
+        self.has_poststart = False
+        self.has_poststop = False
+        self.extra: dict[str, Any] = {}
+
+    def document(self) -> dict[str, Any]:
+        return {"version": VERSION, **{key: getattr(self, key) for key in _TYPES}, **self.extra}
+
+
+def _unreadable(where: str, why: str) -> StateError:
+    return StateError(
+        "the container's state is unreadable", where=where, why=why, todo="pyoci delete --force removes the container"
+    )
+
+
+def parse_state(data: bytes, where: str) -> State:
+    """A state from its file.
+
+    Raises:
+        StateError: it is truncated, foreign, of wrong types or of a newer version.
+    """
+    try:
+        doc = jsontext.loads(data, where)
+    except OCIError as e:
+        raise _unreadable(where, e.why) from None
+    if not isinstance(doc, dict) or type(doc.get("version")) is not int:
+        raise _unreadable(where, "it is no state of pyoci")
+    if doc["version"] > VERSION:
+        raise _unreadable(where, f"it was written by a newer pyoci (version {doc['version']})")
+    state = State()
+    for key, kind in _TYPES.items():
+        value = doc.get(key)
+        if type(value) is not kind:
+            raise _unreadable(where, f"{key} is missing or of the wrong type")
+        if kind is dict and not all(type(v) is str for v in value.values()):
+            raise _unreadable(where, f"{key} has a value of the wrong type")
+        setattr(state, key, value)
+    state.extra = {k: v for k, v in doc.items() if k not in _TYPES and k != "version"}
+    return state
+
+
+class Entry:
+    """One container's directory, held open; files are reached through the fd, never by a path again."""
+
+    __slots__ = ("dir_path", "fd", "id")
+
+    def __init__(self, root: str, id: str) -> None:
+        self.id = id
+        self.dir_path = f"{root}/{id}"
+        self.fd = os.open(self.dir_path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+
+    def __enter__(self) -> Entry:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, e: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+    def lock(self, seconds: float = 30.0) -> None:
+        """Take the container's lock (flock(2) on the directory itself, which is never replaced).
+
+        Args:
+            seconds: how long to wait for another pyoci that works on it.
+
+        Raises:
+            StateError: it is still held then, or the container was deleted meanwhile.
+        """
+        end = 0.0
+        pause = 0.001
+        while True:
+            try:
+                fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                now = time.monotonic()
+                end = end or now + seconds
+                if now >= end:
+                    raise StateError(
+                        f"container {self.id} is busy",
+                        why=f"another pyoci has worked on it for {seconds:g} seconds",
+                        todo="wait for it, or end it",
+                    ) from None
+                time.sleep(pause)
+                pause = min(pause * 2, 0.05)
+        if os.fstat(self.fd).st_nlink == 0:
+            raise StateError("container does not exist", where=self.dir_path)
+
+    def unlock(self) -> None:
+        fcntl.flock(self.fd, fcntl.LOCK_UN)
+
+    def read(self) -> State:
+        """The state.
+
+        Raises:
+            StateError: there is none, or it is unreadable.
+        """
+        where = f"{self.dir_path}/{STATE}"
+        try:
+            return parse_state(self.read_blob(STATE), where)
+        except FileNotFoundError:
+            raise _unreadable(where, "no such file or directory") from None
+        except OSError as e:
+            raise _unreadable(where, (e.strerror or "").lower()) from None
+
+    def write(self, state: State) -> None:
+        self.write_blob(STATE, jsontext.dumps(state.document()).encode("utf-8", "backslashreplace"))
+
+    def write_blob(self, name: str, data: bytes) -> None:
+        """Replace a file of the container as a whole.
+
+        Raises:
+            OCIError: the state root is full or read-only.
+        """
+        temporary = f".{name}.tmp"
+        try:
+            fd = os.open(
+                temporary,
+                os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC,
+                0o600,
+                dir_fd=self.fd,
+            )
+            try:
+                view = memoryview(data)
+                while view:
+                    view = view[os.write(fd, view) :]
+            finally:
+                os.close(fd)
+            os.rename(temporary, name, src_dir_fd=self.fd, dst_dir_fd=self.fd)
+        except OSError as e:
+            raise OCIError(
+                "cannot write the container's state",
+                where=f"{self.dir_path}/{name}",
+                why=(e.strerror or "").lower(),
+                todo="free room under --root, or name another one",
+            ) from None
+
+    def read_blob(self, name: str) -> bytes:
+        fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=self.fd)
+        try:
+            parts = []
+            while part := os.read(fd, 1 << 20):
+                parts.append(part)
+            return b"".join(parts)
+        finally:
+            os.close(fd)
+
+    def remove(self) -> None:
+        """Remove the directory and what is in it; missing is fine."""
+        for name in os.listdir(self.fd):
+            try:
+                os.unlink(name, dir_fd=self.fd)
+            except FileNotFoundError:
+                pass
+            except (IsADirectoryError, PermissionError):
+                _remove_tree(name, self.fd)
+        try:
+            os.rmdir(self.dir_path)
+        except FileNotFoundError:
+            pass
+
+
+def _remove_tree(name: str, parent: int) -> None:
+    """A folder in a state directory is none of ours; it goes all the same, without following links."""
+    fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+    try:
+        for inner in os.listdir(fd):
+            if stat.S_ISDIR(os.lstat(inner, dir_fd=fd).st_mode):
+                _remove_tree(inner, fd)
+            else:
+                os.unlink(inner, dir_fd=fd)
+    finally:
+        os.close(fd)
+    os.rmdir(name, dir_fd=parent)
+
+
+class Store:
+    """All containers below one state root.
+
+    Args:
+        root: directory, made 0700 when needed.
+    """
+
+    __slots__ = ("root",)
+
+    def __init__(self, root: str) -> None:
+        self.root = os.path.abspath(root)
+
+    def _check_root(self) -> None:
+        """A root that others can write, or that is a symlink, could be swapped under us."""
+        st = os.lstat(self.root)
+        bad = ""
+        if not stat.S_ISDIR(st.st_mode):
+            bad = "it is not a directory" if not stat.S_ISLNK(st.st_mode) else "it is a symbolic link"
+        elif st.st_mode & 0o022:
+            bad = "others may write to it"
+        elif st.st_uid not in (0, os.geteuid()):
+            bad = "it belongs to another user"
+        if bad:
+            raise StateError(
+                f"the state root {self.root} is not safe", where="--root", why=bad, todo="chmod 700, or name another"
+            )
+
+    def create(self, id: str) -> Entry:
+        """Claim an id; mkdir decides who wins.
+
+        Raises:
+            StateError: the id is in use, or the root is not safe.
+            OCIError: the root cannot be made.
+        """
+        check_id(id)
+        path = f"{self.root}/{id}"
+        try:
+            try:
+                os.mkdir(path, 0o700)
+            except FileNotFoundError:
+                os.makedirs(self.root, 0o700, exist_ok=True)
+                os.mkdir(path, 0o700)
+        except FileExistsError:
+            raise StateError(
+                "container with given ID already exists", where=path, todo="delete it, or use another id"
+            ) from None
+        except OSError as e:
+            raise OCIError(
+                "cannot make the state directory",
+                where=path,
+                why=(e.strerror or "").lower(),
+                todo="name a writable --root",
+            ) from None
+        try:
+            self._check_root()
+            return Entry(self.root, id)
+        except BaseException:
+            os.rmdir(path)
+            raise
+
+    def open(self, id: str) -> Entry:
+        """Open a container.
+
+        Raises:
+            StateError: it does not exist.
+        """
+        check_id(id)
+        try:
+            entry = Entry(self.root, id)
+        except OSError as e:
+            if e.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+                raise StateError("container does not exist", where=f"{self.root}/{id}") from None
+            raise StateError(
+                "cannot open the container's state", where=f"{self.root}/{id}", why=(e.strerror or "").lower()
+            ) from None
+        try:
+            self._check_root()
+        except BaseException:
+            entry.close()
+            raise
+        return entry
+
+    def ids(self) -> list[str]:
+        """Ids of all containers, in no order."""
+        try:
+            names = os.listdir(self.root)
+        except FileNotFoundError:
+            return []
+        return [n for n in names if n[0] in _FIRST and _OTHER.issuperset(n)]

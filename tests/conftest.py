@@ -72,6 +72,7 @@ def rootfs_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if busybox is None:
         pytest.skip("busybox-static is not installed")
     root = tmp_path_factory.mktemp("rootfs-template")
+    root.chmod(0o755)  # a user other than root must be able to enter
     for name in ("bin", "etc", "tmp", "dev", "proc", "sys"):
         (root / name).mkdir()
     shutil.copy(busybox, root / "bin/busybox")

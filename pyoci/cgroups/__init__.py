@@ -37,3 +37,6 @@ class Disabled:
 
     def remove(self) -> None:
         """Nothing to remove."""
+
+    def undo(self) -> None:
+        """Nothing was made."""

@@ -60,6 +60,7 @@ class V1Driver:
         self._paths: dict[str, str] = {}
         self._dirs: list[str] = []  # one a hierarchy, without those that are co-mounted twice
         self._mounts: dict[str, str] = {}
+        self._made: list[str] = []
         if found is None:
             return
         if found.mode == "unified":
@@ -96,8 +97,10 @@ class V1Driver:
             cpuset = directory == self._paths.get("cpuset")
             try:
                 os.mkdir(directory, 0o755)
+                self._made.append(directory)
             except FileNotFoundError:
                 self._make_parents(directory, cpuset)
+                self._made.append(directory)
             except FileExistsError:
                 if _read(f"{directory}/cgroup.procs").strip():
                     raise StateError(
@@ -251,6 +254,11 @@ class V1Driver:
         finally:
             if not frozen or signal == _SIGKILL:
                 self.thaw()
+
+    def undo(self) -> None:
+        """Remove what `create` of this very driver made, and nothing that was there before."""
+        self._dirs = self._made
+        self.remove()
 
     def remove(self) -> None:
         """Remove the group everywhere, with what the container made below it.

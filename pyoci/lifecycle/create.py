@@ -239,7 +239,7 @@ class Creation:
 
     def undo(self) -> None:
         """Unmake everything; init is dead by now (Launch)."""
-        self.driver.remove()
+        self.driver.undo()
         if self.entry is not None:
             self.entry.remove()
 

@@ -131,6 +131,11 @@ def _parse(text: str, source: str) -> Any:
         raise _bad(source, f'the key "{e.args[0][:80]}" stands twice in one object') from None
     except RecursionError:
         raise _bad(source, "nested too deeply") from None
+    except SystemError:
+        # Up to Python 3.12 the scanner takes its exception from json.decoder only if that is loaded.
+        import json.decoder  # noqa: F401 — only on this failing path
+
+        return _parse(text, source)
     except ValueError as e:
         at = getattr(e, "pos", None)
         where = f" at {_place(text, at)}" if at is not None else ""

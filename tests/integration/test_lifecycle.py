@@ -102,6 +102,9 @@ def test_delete_force_of_running_created_and_unknown(bundle: Bundle) -> None:
     bundle.command("start", bundle.name)
     pid = bundle.state()["pid"]
     assert bundle.command("delete", "--force", bundle.name).returncode == 0
+    end = time.monotonic() + 5
+    while Path(f"/proc/{pid}").exists() and time.monotonic() < end:
+        time.sleep(0.02)  # dead; reaped by whoever adopted it
     assert not Path(f"/proc/{pid}").exists()
     assert bundle.command("delete", "--force", bundle.name).returncode == 0
     assert bundle.command("delete", bundle.name).returncode == 1

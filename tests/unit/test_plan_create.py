@@ -1,7 +1,7 @@
 """compile_create: order, namespaces, rootfs, identity; one test a rule."""
 
 import pytest
-from test_plan_helpers import MAPS, build, codes, config, facts, failure, find, namespaces
+from tests.unit.plan_helpers import MAPS, build, codes, config, facts, failure, find, namespaces
 
 from pyoci.plan import kernel, ops
 

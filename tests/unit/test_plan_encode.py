@@ -5,7 +5,7 @@ import struct
 from pathlib import Path
 
 import pytest
-from test_plan_helpers import build
+from tests.unit.plan_helpers import build
 
 from pyoci.errors import OCIError
 from pyoci.plan import ops

@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from test_plan_helpers import Obj, codes, config, facts
+from tests.unit.plan_helpers import Obj, codes, config, facts
 
 from pyoci.plan import kernel, ops
 from pyoci.plan.compile import compile_exec

@@ -1,7 +1,7 @@
 """mounts: options, binds, /proc rules, cgroup mounts."""
 
 import pytest
-from test_plan_helpers import MAPS, Obj, build, codes, config, facts, failure, find, namespaces
+from tests.unit.plan_helpers import MAPS, Obj, build, codes, config, facts, failure, find, namespaces
 
 from pyoci.plan import kernel, mountopts, ops
 

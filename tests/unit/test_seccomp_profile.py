@@ -1,7 +1,7 @@
 """seccomp.py: the checked profile, and (where the binding is built) the filter itself."""
 
 import pytest
-from test_plan_helpers import Obj
+from tests.unit.plan_helpers import Obj
 
 from pyoci import seccomp
 from pyoci.errors import ConfigError

@@ -1,0 +1,42 @@
+# One command a need; CONTRIBUTING.md says when to use which.
+PREFIX ?= /usr/local
+PYTHON = .venv/bin/python
+
+.PHONY: setup setup-dev hello test unit lint format e2e install clean
+
+setup:
+	@tools/setup
+
+setup-dev:
+	@tools/setup --dev
+
+hello: setup
+	@bundles/hello/assemble build/bundles/hello
+	@root=$$(mktemp -d) && trap 'rm -rf "$$root"' EXIT && \
+	  .venv/bin/pyoci --root "$$root" run --bundle build/bundles/hello hello-$$$$ && \
+	  left=$$(ls -A "$$root") && { [ -z "$$left" ] || { echo "left in the state root: $$left"; exit 1; }; }
+
+test: setup
+	@$(PYTHON) -m pytest -q tests/unit tests/integration
+
+unit: setup
+	@$(PYTHON) -m pytest -q tests/unit
+
+lint: setup-dev
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+	@.venv/bin/mypy
+
+format: setup-dev
+	@.venv/bin/ruff check --fix -q . ; .venv/bin/ruff format .
+
+e2e: setup
+	@tools/clients
+	@$(PYTHON) -m pytest -q tests/clients
+
+install: setup
+	@tools/install "$(DESTDIR)$(PREFIX)"
+
+clean:
+	rm -rf build .venv *.egg-info pyoci/native/*.so pyoci/native/*.o pyoci/native/_runtime.c pyoci/native/_seccomp.c
+	find . -name __pycache__ -prune -exec rm -rf {} +

@@ -12,6 +12,9 @@ class Disabled:
     def create(self) -> None:
         """Nothing to create."""
 
+    def join_files(self) -> tuple[list[int], int]:
+        return [], -1
+
     def enter(self, pid: int) -> None:
         """The process stays where it is."""
 

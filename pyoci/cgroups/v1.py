@@ -136,6 +136,28 @@ class V1Driver:
             todo="the caller needs write access to the cgroup hierarchies",
         )
 
+    def join_files(self) -> tuple[list[int], int]:
+        """Open what a process needs to join by itself: the v1 tasks files, and the v2 directory or -1.
+
+        A process that moves itself is spared the lock that moving it from outside takes; see op JOIN_CGROUP.
+
+        Raises:
+            KernelError: one cannot be opened.
+        """
+        files: list[int] = []
+        unified = -1
+        try:
+            for directory in self._dirs:
+                if directory == self._paths.get("unified"):
+                    unified = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+                else:
+                    files.append(os.open(f"{directory}/tasks", os.O_WRONLY | os.O_CLOEXEC))
+        except OSError as e:
+            for fd in files:
+                os.close(fd)
+            raise self._failed("cannot open the cgroup", os.fsdecode(e.filename or ""), e) from None
+        return files, unified
+
     def enter(self, pid: int) -> None:
         """Put a process into the group of every hierarchy.
 

@@ -197,6 +197,8 @@ class Creation:
         launch = Launch(self.plan, self._at_point, self._entered, exit_signal=self.exit_signal)
         self.launch = launch
         with launch:
+            self.driver.create()
+            launch.join(*self.driver.join_files())
             launch.give(ops.SLOT_START, native.listen(self.entry.fd, GATE))
             self.creating_fd, self.created_fd = native.state_memfd(), native.state_memfd()
             launch.give(ops.SLOT_STATE_CREATING, self.creating_fd)
@@ -209,10 +211,8 @@ class Creation:
             return launch.pid
 
     def _entered(self, launch: Launch) -> None:
-        self.driver.create()
-        if self.writes:
+        if self.writes:  # the process makes its mounts meanwhile; nothing of the container runs before POINT_CGROUP
             self.driver.apply(self.writes)
-        self.driver.enter(launch.pid)
 
     def _at_point(self, point: int, launch: Launch) -> None:
         if point == ops.POINT_HOOKS:

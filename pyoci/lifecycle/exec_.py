@@ -78,13 +78,14 @@ def _exec(request: ExecRequest) -> int:
         driver = found.driver()
 
         def entered(launch: Launch) -> None:
-            driver.enter(launch.pid)
+            """It has joined the cgroups by itself."""
 
         def at_point(point: int, launch: Launch) -> None:
             """An exec has no points."""
 
         launch = Launch(plan, at_point, entered, code=255)
         with launch:
+            launch.join(*driver.join_files())
             launch.give(ops.SLOT_FREE, found.pidfd())
             if proxy is not None:
                 launch.lend(ops.SLOT_CONSOLE_SOCKET, proxy[1])

@@ -34,7 +34,7 @@ class Launch:
         code: exit status that failures shall carry.
     """
 
-    __slots__ = ("_at_point", "_entered", "_exit_signal", "_fds", "_opened", "_stage", "code", "pid", "pidfd", "plan")
+    __slots__ = ("_at_point", "_cgroup", "_entered", "_exit_signal", "_fds", "_opened", "_stage", "code", "pid", "pidfd", "plan")
 
     def __init__(
         self,
@@ -55,6 +55,27 @@ class Launch:
         self._fds: dict[int, int] = {}
         self._opened: list[int] = []
         self._stage = -1
+        self._cgroup = -1
+
+    def join(self, files: list[int], unified: int) -> None:
+        """Have the process join cgroups before all else.
+
+        Args:
+            files: open v1 tasks files; closed with the launch.
+            unified: directory of a v2 cgroup to be born in, or -1; likewise.
+        """
+        first = 1024  # slots of their own, above those that compile numbers
+        joins = [ops.Op(ops.JOIN_CGROUP, "linux.cgroupsPath", a=first + i) for i in range(len(files))]
+        self.plan.ops[:0] = joins
+        for i, fd in enumerate(files):
+            self.give(first + i, fd)
+        self._cgroup = unified
+        if unified >= 0:
+            for op in self.plan.ops:
+                if op.code == ops.FORK:
+                    op.b = first + len(files)
+                    self._fds[op.b] = unified
+            self._opened.append(unified)
 
     def give(self, slot: int, fd: int) -> None:
         """Hand an fd over in a slot; it is closed here when the launch is closed."""
@@ -152,6 +173,7 @@ class Launch:
                 theirs,
                 keep,
                 flags=0 if staged else self.plan.clone_flags,
+                cgroup_fd=-1 if staged else self._cgroup,
                 wait_go=not staged and bool(self.plan.clone_flags & CLONE_NEWUSER),
                 exit_signal=self._exit_signal,
             )

@@ -76,7 +76,14 @@ def socketpair() -> tuple[int, int]:
 
 
 def spawn(
-    plan_fd: int, sync_fd: int, keep: list[int], *, flags: int = 0, wait_go: bool = False, exit_signal: int = 17
+    plan_fd: int,
+    sync_fd: int,
+    keep: list[int],
+    *,
+    flags: int = 0,
+    cgroup_fd: int = -1,
+    wait_go: bool = False,
+    exit_signal: int = 17,
 ) -> tuple[int, int]:
     """Clone the init program into new namespaces.
 
@@ -85,6 +92,7 @@ def spawn(
         sync_fd: the child's end of the sync channel.
         keep: fds the child keeps.
         flags: CLONE_NEW* flags (clone(2)).
+        cgroup_fd: directory of a v2 cgroup to be born in (CLONE_INTO_CGROUP), or -1.
         wait_go: wait for `go` before the image is run (user namespace).
         exit_signal: SIGCHLD (17), or 0 to leave a host program's SIGCHLD alone.
 
@@ -97,6 +105,7 @@ def spawn(
     s = ffi.new("struct spawn *")
     kept = ffi.new("int[]", [plan_fd, sync_fd, *keep])
     s.image_fd, s.plan_fd, s.sync_fd = image(), plan_fd, sync_fd
+    s.cgroup_fd = cgroup_fd
     s.flags, s.wait_go, s.exit_signal = flags, wait_go, exit_signal
     s.keep, s.nkeep = kept, len(kept)
     pid = lib.pyoci_spawn(s)

@@ -61,6 +61,6 @@ OPF(setns); OPF(fork); OPF(unshare); OPF(sync); OPF(hostname); OPF(domainname); 
 OPF(oom_score_adj); OPF(rlimit); OPF(loopback); OPF(console); OPF(setsid); OPF(keyring);
 OPF(umask); OPF(no_new_privs); OPF(bounding); OPF(keep_caps); OPF(setgroups); OPF(setgid);
 OPF(setuid); OPF(set_caps); OPF(ambient); OPF(chdir); OPF(seccomp); OPF(find_exec);
-OPF(wait_start); OPF(hook); OPF(exec); OPF(dup2); OPF(fchown_stdio);
+OPF(wait_start); OPF(hook); OPF(exec); OPF(dup2); OPF(fchown_stdio); OPF(join_cgroup);
 
 #endif

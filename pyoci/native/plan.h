@@ -105,6 +105,7 @@ enum plan_opcode {
 	OP_EXEC = 43,
 	OP_DUP2 = 44,
 	OP_FCHOWN_STDIO = 45,
+	OP_JOIN_CGROUP = 46,
 	OP_LAST
 };
 

@@ -104,6 +104,10 @@ int pyoci_spawn(struct spawn *s)
 	struct clone_args a = { .flags = s->flags | share | CLONE_PIDFD,
 				.pidfd = (uint64_t)(uintptr_t)&s->pidfd,
 				.exit_signal = (uint64_t)s->exit_signal };
+	if (s->cgroup_fd >= 0) {
+		a.flags |= CLONE_INTO_CGROUP;
+		a.cgroup = (uint64_t)s->cgroup_fd;
+	}
 	uint64_t all = ~0ull, old = 0;
 	sys(__NR_rt_sigprocmask, 2, &all, &old, 8);
 	long pid = sys(__NR_clone3, &a, sizeof a);

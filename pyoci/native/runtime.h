@@ -13,6 +13,7 @@ struct spawn {
 	int plan_fd;        /* from pyoci_memfd() */
 	int sync_fd;        /* the child's end */
 	uint64_t flags;     /* CLONE_NEW* */
+	int cgroup_fd;      /* v2 cgroup directory to be born in, or -1 */
 	int wait_go;        /* wait for SYNC_GO before execveat: a user namespace to be mapped */
 	int exit_signal;    /* SIGCHLD, or 0 to leave a host program's SIGCHLD alone */
 	const int *keep;    /* fds that stay open over execveat */

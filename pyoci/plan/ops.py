@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 # name = number      fields
 SETNS = 1  #         a slot of an nsfs fd or pidfd, b CLONE_NEW* flags to join
-FORK = 2  #          a CLONE_NEW* flags; the child goes on (CLONE_PARENT), the stage exits
+FORK = 2  #          a CLONE_NEW* flags; b slot of a v2 cgroup directory to be born in, or 0; the child goes on
+#                    (CLONE_PARENT), the stage exits
 UNSHARE = 3  #       a CLONE_NEW* flags
 SYNC = 4  #          a point number (POINT_*); waits for the parent
 PROPAGATION = 5  #   a MS_* propagation (MS_SLAVE...), on "/" of the new mount namespace; RECURSIVE flag
@@ -69,6 +70,7 @@ HOOK = 42  #         s path, u "argv…\0" then "env…\0", a argc, b envc, c ti
 #                    d slot of state memfd
 EXEC = 43  #         u "argv…\0" then "env…\0", a argc, b envc
 DUP2 = 44  #         a slot, b fd number
+JOIN_CGROUP = 46  #  a slot of an open v1 "tasks" file
 FCHOWN_STDIO = 45  # a uid, (gid unchanged); pipes, sockets and terminals only
 
 FLAG_OPTIONAL = 1

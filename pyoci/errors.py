@@ -17,9 +17,7 @@ class OCIError(Exception):
 
     code: int = 1
 
-    def __init__(
-        self, what: str, *, where: str = "", why: str = "", todo: str = "", code: int | None = None
-    ) -> None:
+    def __init__(self, what: str, *, where: str = "", why: str = "", todo: str = "", code: int | None = None) -> None:
         self.what = what
         self.where = where
         self.why = why

@@ -35,7 +35,7 @@ def run_hooks(spec: Obj, kind: str, state_json: bytes) -> None:
 
 
 def _run(hook: Obj, state_json: bytes) -> None:
-    path = hook.str("path", required=True) or ""
+    path = hook.need("path")
     # A hook gets the environment that the config names, not the runtime's: secrets of the caller stay here.
     fd = native.state_memfd()
     try:
@@ -45,7 +45,7 @@ def _run(hook: Obj, state_json: bytes) -> None:
             [os.fsencode(a) for a in hook.strs("args") or [path]],
             [os.fsencode(e) for e in hook.strs("env")],
             fd,
-            (hook.int("timeout", 1, 1 << 31, 0) or 0) * 1000,
+            (hook.number("timeout", 1, 1 << 31, 0) or 0) * 1000,
         )
     finally:
         os.close(fd)

@@ -73,9 +73,7 @@ class Profile:
             notify = notify or action == _NOTIFY
             names = entry.strs("names")
             if not names:
-                raise ConfigError(
-                    "seccomp rule without names", where=f"{entry.path}.names", todo="name system calls"
-                )
+                raise ConfigError("seccomp rule without names", where=f"{entry.path}.names", todo="name system calls")
             self.rules.append((action, names, [_condition(arg) for arg in entry.objs("args")], entry.path))
         _check_listener(seccomp, notify)
 
@@ -99,9 +97,7 @@ def compile_filter(seccomp: Obj) -> tuple[bytes, int]:
     profile = Profile(seccomp)
     handle = lib.pyoci_init(profile.default)
     if handle == ffi.NULL:
-        raise KernelError(
-            "cannot start a seccomp filter", where=profile.where, why="libseccomp: out of memory"
-        )
+        raise KernelError("cannot start a seccomp filter", where=profile.where, why="libseccomp: out of memory")
     try:
         _add_architectures(lib, handle, profile)
         for rule in profile.rules:
@@ -123,14 +119,12 @@ def split(conditions: list[Condition]) -> list[list[Condition]]:
 
 
 def _action(obj: Obj, key: str, errno_key: str) -> int:
-    name = obj.str(key, required=True) or ""
+    name = obj.need(key)
     where = f"{obj.path}.{key}"
     if name not in _ACTIONS:
-        raise ConfigError(
-            f"unknown seccomp action {name[:40]!r}", where=where, todo="one of " + " ".join(_ACTIONS)
-        )
+        raise ConfigError(f"unknown seccomp action {name[:40]!r}", where=where, todo="one of " + " ".join(_ACTIONS))
     action = _ACTIONS[name]
-    value = obj.int(errno_key, 0, 0xFFFF) if obj.has(errno_key) else None
+    value = obj.number(errno_key, 0, 0xFFFF) if obj.has(errno_key) else None
     if action in (_ERRNO, _TRACE):
         return action | (_EPERM if value is None else value)
     if value:
@@ -145,9 +139,7 @@ def _flags(seccomp: Obj) -> int:
     for i, name in enumerate(seccomp.strs("flags")):
         if name not in _FLAGS:
             where = f"{seccomp.path}.flags[{i}]"
-            raise ConfigError(
-                f"unknown seccomp flag {name[:60]!r}", where=where, todo="one of " + " ".join(_FLAGS)
-            )
+            raise ConfigError(f"unknown seccomp flag {name[:60]!r}", where=where, todo="one of " + " ".join(_FLAGS))
         flags |= _FLAGS[name]
     # The kernel takes it only together with a listener (seccomp(2), EINVAL), and there is none yet.
     return flags & ~_WAIT_KILLABLE
@@ -159,37 +151,33 @@ def _architectures(seccomp: Obj) -> list[tuple[bytes, str]]:
     for i, name in enumerate(seccomp.strs("architectures")):
         where = f"{seccomp.path}.architectures[{i}]"
         if not name.startswith("SCMP_ARCH_") or not name.isascii():
-            raise ConfigError(
-                f"unknown architecture {name[:40]!r}", where=where, todo='such as "SCMP_ARCH_X86_64"'
-            )
+            raise ConfigError(f"unknown architecture {name[:40]!r}", where=where, todo='such as "SCMP_ARCH_X86_64"')
         if name != "SCMP_ARCH_NATIVE":
             found.append((name[10:].lower().encode(), where))
     return found
 
 
 def _condition(arg: Obj) -> Condition:
-    op = arg.str("op", required=True) or ""
+    op = arg.need("op")
     if op not in _OPERATORS:
         raise ConfigError(
             f"unknown seccomp operator {op[:40]!r}",
             where=f"{arg.path}.op",
             todo="one of " + " ".join(_OPERATORS),
         )
-    index, value = arg.int("index", 0, 5), arg.int("value", 0, _UINT64)
+    index, value = arg.number("index", 0, 5), arg.number("value", 0, _UINT64)
     if index is None or value is None:
         raise ConfigError("seccomp condition needs index and value", where=arg.path, todo="give both")
-    second = arg.int("valueTwo", 0, _UINT64, 0) or 0
+    second = arg.number("valueTwo", 0, _UINT64, 0) or 0
     # A masked comparison has its mask in `value` and what it compares with in `valueTwo`.
     return index, _OPERATORS[op], value, second
 
 
 def _check_listener(seccomp: Obj, notify: bool) -> None:
-    path = seccomp.str("listenerPath")
+    path = seccomp.text("listenerPath")
     where = f"{seccomp.path}.listenerPath"
     if notify and not path:
-        raise ConfigError(
-            "SCMP_ACT_NOTIFY without listenerPath", where=where, todo="name the listener's socket"
-        )
+        raise ConfigError("SCMP_ACT_NOTIFY without listenerPath", where=where, todo="name the listener's socket")
     if notify:
         raise ConfigError("SCMP_ACT_NOTIFY not supported yet", where=where, todo="remove the rule")
 

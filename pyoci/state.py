@@ -179,7 +179,7 @@ def parse_state(data: bytes, where: str) -> State:
         value = doc.get(key)
         if type(value) is not kind:
             raise _unreadable(where, f"{key} is missing or of the wrong type")
-        if kind is dict and not all(type(v) is str for v in value.values()):
+        if isinstance(value, dict) and not all(type(v) is str for v in value.values()):
             raise _unreadable(where, f"{key} has a value of the wrong type")
         setattr(state, key, value)
     state.extra = {k: v for k, v in doc.items() if k not in _TYPES and k != "version"}

@@ -6,9 +6,7 @@ import copy
 import json
 import os
 import shutil
-
 import subprocess
-
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,7 +34,7 @@ def default_config() -> dict[str, Any]:
             "args": ["true"],
             "env": ["PATH=/bin", "TERM=xterm"],
             "cwd": "/",
-            "capabilities": {key: CAPS for key in ("bounding", "effective", "permitted")},
+            "capabilities": dict.fromkeys(("bounding", "effective", "permitted"), CAPS),
             "noNewPrivileges": True,
         },
         "root": {"path": "rootfs", "readonly": False},
@@ -123,8 +121,7 @@ class Bundle:
         with open(self.path / "output", "ab") as out:
             options: dict[str, Any] = {"capture_output": False, "stdout": out, "stderr": out}
             options.update(kwargs)
-            result = self.command("create", "--bundle", str(self.path), *flags, self.name, **options)
-        return result
+            return self.command("create", "--bundle", str(self.path), *flags, self.name, **options)
 
     def output(self) -> str:
         return (self.path / "output").read_text()

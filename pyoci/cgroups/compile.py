@@ -90,14 +90,14 @@ def compile_v1(resources: dict[str, Any]) -> list[Write]:
     _cpu(r, out)
     pids = r.obj("pids")
     if pids:
-        limit = pids.int("limit", -_I64, _I64)
+        limit = pids.number("limit", -_I64, _I64)
         if limit is not None:
             # the spec: 0 and below are no limit
             out.append(Write("pids", "pids.max", str(limit) if limit > 0 else "max", pids.at("limit")))
     _block_io(r, out)
     for item in r.objs("hugepageLimits"):
-        size = item.str("pageSize", required=True) or ""
-        limit = item.int("limit", 0, _U64, 0)
+        size = item.need("pageSize")
+        limit = item.number("limit", 0, _U64, 0)
         if not size or not size.isascii() or not size.isalnum():
             raise ConfigError(f"no page size: {size[:20]!r}", where=item.at("pageSize"), todo='write it as "2MB"')
         out.append(Write("hugetlb", f"hugetlb.{size}.limit_in_bytes", str(limit), item.path))
@@ -110,7 +110,7 @@ def compile_v1(resources: dict[str, Any]) -> list[Write]:
                 words = [
                     f"{key}={value}"
                     for key, word in (("hca_handle", "hcaHandles"), ("hca_object", "hcaObjects"))
-                    if (value := device.int(word, 0, _U32)) is not None
+                    if (value := device.number(word, 0, _U32)) is not None
                 ]
                 out.append(Write("rdma", "rdma.max", f"{name} {' '.join(words)}", device.path))
     if r.mapping("unified"):
@@ -127,7 +127,7 @@ def _memory(r: Obj, out: list[Write]) -> None:
     m = r.obj("memory")
     if not m:
         return
-    limit, swap = m.int("limit", -1, _I64), m.int("swap", -1, _I64)
+    limit, swap = m.number("limit", -1, _I64), m.number("swap", -1, _I64)
     if limit is not None and swap is not None and 0 < swap < limit:
         raise ConfigError(
             "swap is below the limit",
@@ -141,19 +141,19 @@ def _memory(r: Obj, out: list[Write]) -> None:
             swap = -1
     if swap:
         out.append(Write("memory", "memory.memsw.limit_in_bytes", str(swap), m.at("swap")))
-    if reservation := m.int("reservation", -1, _I64):
+    if reservation := m.number("reservation", -1, _I64):
         out.append(Write("memory", "memory.soft_limit_in_bytes", str(reservation), m.at("reservation")))
-    if tcp := m.int("kernelTCP", -1, _I64):
+    if tcp := m.number("kernelTCP", -1, _I64):
         out.append(Write("memory", "memory.kmem.tcp.limit_in_bytes", str(tcp), m.at("kernelTCP")))
-    m.int("kernel", -1, _I64)  # checked; the spec says that it is to be ignored
-    swappiness = m.int("swappiness", 0, 100)
+    m.number("kernel", -1, _I64)  # checked; the spec says that it is to be ignored
+    swappiness = m.number("swappiness", 0, 100)
     if swappiness is not None:
         out.append(Write("memory", "memory.swappiness", str(swappiness), m.at("swappiness")))
-    if m.bool("disableOOMKiller"):
+    if m.flag("disableOOMKiller"):
         out.append(Write("memory", "memory.oom_control", "1", m.at("disableOOMKiller")))
-    if m.bool("useHierarchy"):
+    if m.flag("useHierarchy"):
         out.append(Write("memory", "memory.use_hierarchy", "1", m.at("useHierarchy")))
-    m.bool("checkBeforeUpdate")
+    m.flag("checkBeforeUpdate")
 
 
 def _cpu(r: Obj, out: list[Write]) -> None:
@@ -168,14 +168,14 @@ def _cpu(r: Obj, out: list[Write]) -> None:
         ("realtimePeriod", "cpu.rt_period_us", _U64),
         ("realtimeRuntime", "cpu.rt_runtime_us", _I64),
     ):
-        value = c.int(key, -1 if hi == _I64 else 0, hi)
+        value = c.number(key, -1 if hi == _I64 else 0, hi)
         if value:
             out.append(Write("cpu", file, str(value), c.at(key)))
-    idle = c.int("idle", 0, 1)
+    idle = c.number("idle", 0, 1)
     if idle is not None:
         out.append(Write("cpu", "cpu.idle", str(idle), c.at("idle")))
     for key in ("cpus", "mems"):
-        text = c.str(key)
+        text = c.text(key)
         if text:
             if not set(text) <= set("0123456789,- \n"):
                 raise ConfigError(f"no list of {key}: {text[:40]!r}", where=c.at(key), todo='write it as "0-3,6"')
@@ -187,12 +187,12 @@ def _block_io(r: Obj, out: list[Write]) -> None:
     if not b:
         return
     for key, file in (("weight", "blkio.bfq.weight"), ("leafWeight", "blkio.leaf_weight")):
-        value = b.int(key, 0, 1000)
+        value = b.number(key, 0, 1000)
         if value:
             out.append(Write("blkio", file, str(value), b.at(key)))
     for item in b.objs("weightDevice"):
-        number = f"{item.int('major', 0, _U32, 0)}:{item.int('minor', 0, _U32, 0)}"
-        weight = item.int("weight", 0, 1000)
+        number = f"{item.number('major', 0, _U32, 0)}:{item.number('minor', 0, _U32, 0)}"
+        weight = item.number("weight", 0, 1000)
         if weight:
             out.append(Write("blkio", "blkio.bfq.weight_device", f"{number} {weight}", item.path))
     for key, file in (
@@ -202,36 +202,36 @@ def _block_io(r: Obj, out: list[Write]) -> None:
         ("throttleWriteIOPSDevice", "blkio.throttle.write_iops_device"),
     ):
         for item in b.objs(key):
-            number = f"{item.int('major', 0, _U32, 0)}:{item.int('minor', 0, _U32, 0)}"
-            out.append(Write("blkio", file, f"{number} {item.int('rate', 0, _U64, 0)}", item.path))
+            number = f"{item.number('major', 0, _U32, 0)}:{item.number('minor', 0, _U32, 0)}"
+            out.append(Write("blkio", file, f"{number} {item.number('rate', 0, _U64, 0)}", item.path))
 
 
 def _network(r: Obj, out: list[Write]) -> None:
     n = r.obj("network")
     if not n:
         return
-    class_id = n.int("classID", 0, _U32)
+    class_id = n.number("classID", 0, _U32)
     if class_id:
         out.append(Write("net_cls", "net_cls.classid", str(class_id), n.at("classID")))
     for item in n.objs("priorities"):
-        name = item.str("name", required=True) or ""
-        value = f"{name} {item.int('priority', 0, _U32, 0)}"
+        name = item.need("name")
+        value = f"{name} {item.number('priority', 0, _U32, 0)}"
         out.append(Write("net_prio", "net_prio.ifpriomap", value, item.path))
 
 
 def device_rule(item: Obj) -> tuple[bool, str]:
     """Whether a rule allows, and its text for devices.allow or devices.deny."""
-    kind = item.str("type") or "a"
+    kind = item.text("type") or "a"
     if kind not in ("a", "b", "c", "u", "p"):
         raise ConfigError(f"unknown device type {kind[:20]!r}", where=item.at("type"), todo="a, b or c")
-    access = item.str("access") or "rwm"
+    access = item.text("access") or "rwm"
     if not set(access) <= set("rwm"):
         raise ConfigError(f"unknown device access {access[:20]!r}", where=item.at("access"), todo="letters of rwm")
     numbers = []
     for key in ("major", "minor"):
-        value = item.int(key, -1, _U32)
+        value = item.number(key, -1, _U32)
         numbers.append("*" if value is None or value == -1 else str(value))
-    allow = item.bool("allow")
+    allow = item.flag("allow")
     if kind == "a" and numbers == ["*", "*"] and set(access) == set("rwm"):
         return allow, "a"  # the kernel's word for everything; it also clears the list of exceptions
     kinds = "c" if kind == "u" else kind

@@ -339,9 +339,7 @@ def _remove_tree(directory: str) -> bool:
         return True
     except OSError as e:
         if e.errno not in (errno.EBUSY, errno.ENOTEMPTY):
-            raise KernelError(
-                "cannot remove the cgroup", errno=e.errno or 0, where=directory, why=_text(e)
-            ) from None
+            raise KernelError("cannot remove the cgroup", errno=e.errno or 0, where=directory, why=_text(e)) from None
     for folder in reversed(_tree(directory)):
         try:
             os.rmdir(folder)

@@ -4,10 +4,39 @@ from __future__ import annotations
 
 from pyoci.errors import UsageError
 
-_NAMES = (
-    "HUP INT QUIT ILL TRAP ABRT BUS FPE KILL USR1 SEGV USR2 PIPE ALRM TERM STKFLT CHLD CONT STOP TSTP TTIN TTOU "
-    "URG XCPU XFSZ VTALRM PROF WINCH IO PWR SYS"
-).split()
+_NAMES = [
+    "HUP",
+    "INT",
+    "QUIT",
+    "ILL",
+    "TRAP",
+    "ABRT",
+    "BUS",
+    "FPE",
+    "KILL",
+    "USR1",
+    "SEGV",
+    "USR2",
+    "PIPE",
+    "ALRM",
+    "TERM",
+    "STKFLT",
+    "CHLD",
+    "CONT",
+    "STOP",
+    "TSTP",
+    "TTIN",
+    "TTOU",
+    "URG",
+    "XCPU",
+    "XFSZ",
+    "VTALRM",
+    "PROF",
+    "WINCH",
+    "IO",
+    "PWR",
+    "SYS",
+]
 _ALIASES = {"IOT": 6, "POLL": 29, "CLD": 17, "UNUSED": 31}
 _RTMIN, _RTMAX = 34, 64  # what glibc leaves of the kernel's 32..64
 
@@ -19,9 +48,8 @@ def signal_number(text: str) -> int:
         UsageError: there is no such signal.
     """
     word = text.upper()
-    if word.isascii() and word.isdigit() and len(word) < 4:
-        if 0 < int(word) <= _RTMAX:
-            return int(word)
+    if word.isascii() and word.isdigit() and len(word) < 4 and 0 < int(word) <= _RTMAX:
+        return int(word)
     word = word.removeprefix("SIG")
     if word in _NAMES:
         return _NAMES.index(word) + 1

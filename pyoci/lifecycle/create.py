@@ -91,7 +91,7 @@ class Creation:
         root = self.spec.obj("root")
         if root is None:
             raise ConfigError("no root filesystem", where="root", todo='add "root": {"path": "rootfs"}')
-        path = root.str("path", required=True) or ""
+        path = root.need("path")
         if not path.startswith("/"):
             path = f"{self.request.bundle}/{path}"
         path = os.path.normpath(path)
@@ -122,7 +122,7 @@ class Creation:
         if r.cgroup_manager == "disabled" or mode == "none":
             self.driver = Disabled()
             return
-        path = cgroup_path(linux.str("cgroupsPath"), r.id, "/")
+        path = cgroup_path(linux.text("cgroupsPath"), r.id, "/")
         self.driver = V1Driver(self.found, path)
         self.writes = compile_v1(resources.data if resources else {})
         self.facts.cgroup_mounts = host.cgroup_rows(self.found, self.driver.paths())
@@ -174,7 +174,7 @@ class Creation:
 
     def _root_text(self) -> str:
         root = self.spec.obj("root")
-        path = (root.str("path") if root else "") or ""
+        path = (root.text("path") if root else "") or ""
         return path if path.startswith("/") else f"{self.request.bundle}/{path}"
 
     def state_json(self, status: str, pid: int) -> bytes:

@@ -103,7 +103,7 @@ def _exec(request: ExecRequest) -> int:
 
 def _proxy(request: ExecRequest, process: Obj) -> tuple[int, int] | None:
     """For a terminal with nobody to send it to: a socket pair, and this process shows it."""
-    if not process.bool("terminal") or request.console_socket:
+    if not process.flag("terminal") or request.console_socket:
         return None
     if request.detach:
         raise OCIError(

@@ -119,9 +119,7 @@ def _exec_failure(op: ops.Op, message: Message, name: str, path_from_env: bool, 
     todo = "make the file executable for the user" if err == E.EACCES else ""
     if err == E.ENOEXEC:
         todo = "it is neither a program for this machine nor a script with a #! line"
-    return KernelError(
-        f'exec: "{name}": {errno_text(err)}', errno=err, where="process.args[0]", todo=todo, code=code
-    )
+    return KernelError(f'exec: "{name}": {errno_text(err)}', errno=err, where="process.args[0]", todo=todo, code=code)
 
 
 def explain(plan: ops.LaunchPlan, message: Message, code: int = 1) -> OCIError:

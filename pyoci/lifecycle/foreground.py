@@ -52,7 +52,7 @@ class Forwarder:
 
     def __exit__(self, *_: object) -> None:
         for number, handler in self._old.items():
-            signal(number, handler)  # type: ignore[arg-type]  # what signal.signal gave
+            signal(number, handler)
 
     def _pass(self, number: int, frame: object) -> None:
         if number == _SIGWINCH:

@@ -34,7 +34,19 @@ class Launch:
         code: exit status that failures shall carry.
     """
 
-    __slots__ = ("_at_point", "_cgroup", "_entered", "_exit_signal", "_fds", "_opened", "_stage", "code", "pid", "pidfd", "plan")
+    __slots__ = (
+        "_at_point",
+        "_cgroup",
+        "_entered",
+        "_exit_signal",
+        "_fds",
+        "_opened",
+        "_stage",
+        "code",
+        "pid",
+        "pidfd",
+        "plan",
+    )
 
     def __init__(
         self,

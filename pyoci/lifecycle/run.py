@@ -57,7 +57,7 @@ class RunCreation(Creation):
 
     def terminal(self) -> None:
         process = self.spec.obj("process")
-        if not (process and process.bool("terminal")) or self.request.console_socket:
+        if not (process and process.flag("terminal")) or self.request.console_socket:
             return
         if self.detach:
             raise OCIError(

@@ -9,7 +9,7 @@ import errno
 import os
 
 from pyoci.errors import KernelError
-from pyoci.native import _runtime  # built at install, see build_runtime.py
+from pyoci.native import _runtime  # type: ignore[attr-defined]  # built at install, see build_runtime.py
 
 lib = _runtime.lib
 ffi = _runtime.ffi

@@ -31,9 +31,7 @@ def mount(ctx: Context, entry: Mount) -> None:
     elif mode in ("v1", "hybrid"):
         _legacy(ctx, entry)
     else:
-        raise ConfigError(
-            "no cgroup filesystem on this host", where=at(entry.obj, "type"), todo="remove this mount"
-        )
+        raise ConfigError("no cgroup filesystem on this host", where=at(entry.obj, "type"), todo="remove this mount")
 
 
 def _unified(ctx: Context, entry: Mount) -> None:
@@ -54,9 +52,7 @@ def _legacy(ctx: Context, entry: Mount) -> None:
         if not fresh:
             _bind(ctx, entry, own, target, attrs)
         elif controllers:
-            data = b"source=cgroup\0" + b"".join(
-                encode(word, entry.where) + b"\0" for word in _hierarchy(controllers)
-            )
+            data = b"source=cgroup\0" + b"".join(encode(word, entry.where) + b"\0" for word in _hierarchy(controllers))
             _fresh(ctx, entry, b"cgroup", data, target, attrs)
         # A v2 hierarchy in the list is mounted below, once.
         for name in controllers.split(","):
@@ -76,9 +72,7 @@ def _hierarchy(controllers: str) -> list[str]:
 
 def _fresh(ctx: Context, entry: Mount, fstype: bytes, data: bytes, target: str, attrs: int) -> None:
     first = entry.opts.propagation[0] & ~MS_REC if entry.opts.propagation else 0
-    ctx.add(
-        ops.MOUNT_FS, entry.where, s=fstype, t=encode(target, entry.where), u=data, a=attrs, b=-1, c=first
-    )
+    ctx.add(ops.MOUNT_FS, entry.where, s=fstype, t=encode(target, entry.where), u=data, a=attrs, b=-1, c=first)
 
 
 def _bind(ctx: Context, entry: Mount, own: str, target: str, attrs: int) -> None:

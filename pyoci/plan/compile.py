@@ -23,10 +23,9 @@ from pyoci.plan.kernel import CAP_SYS_ADMIN, NAMESPACES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pyoci.spec.reader import Obj
-
     from pyoci.plan.facts import ExecTarget, HostFacts, Options
     from pyoci.plan.identity import Identity
+    from pyoci.spec.reader import Obj
 
 
 def compile_create(spec: Obj, facts: HostFacts, options: Options) -> ops.LaunchPlan:
@@ -117,9 +116,7 @@ def _finish(ctx: Context, who: Identity, *, gate: bool) -> None:
     identity.emit(ctx, who, defer_caps=defer)
     ctx.add(ops.CHDIR, at(process, "cwd"), s=_cwd(ctx))
     search = _search_path(env, at(process, "env"))
-    ctx.add(
-        ops.FIND_EXEC, f"{at(process, 'args')}[0]", s=encode(args[0], f"{at(process, 'args')}[0]"), t=search
-    )
+    ctx.add(ops.FIND_EXEC, f"{at(process, 'args')}[0]", s=encode(args[0], f"{at(process, 'args')}[0]"), t=search)
     if gate:
         ctx.add(ops.SYNC, path, a=ops.POINT_CREATED)
         ctx.add(ops.WAIT_START, path)
@@ -143,17 +140,15 @@ def _search_path(env: list[str], where: str) -> bytes | None:
 
 def _cwd(ctx: Context) -> bytes:
     where = at(ctx.process, "cwd")
-    cwd = ctx.process.str("cwd", required=True) or ""
+    cwd = ctx.process.need("cwd")
     if not cwd.startswith("/"):
         raise ConfigError("working directory is not absolute", where=where, todo="start it with /")
     return encode(clean(cwd), where)
 
 
 def _console_check(ctx: Context, entries: list[mounts.Mount]) -> None:
-    terminal = ctx.process.bool("terminal")
-    if terminal and not any(
-        m.target == "/dev/pts" and m.fstype == "devpts" and not m.opts.bind for m in entries
-    ):
+    terminal = ctx.process.flag("terminal")
+    if terminal and not any(m.target == "/dev/pts" and m.fstype == "devpts" and not m.opts.bind for m in entries):
         raise ConfigError(
             "terminal without a devpts mount",
             where="process.terminal",
@@ -163,31 +158,25 @@ def _console_check(ctx: Context, entries: list[mounts.Mount]) -> None:
 
 
 def _console(ctx: Context, who: Identity, flags: int) -> None:
-    terminal = ctx.process.bool("terminal")
+    terminal = ctx.process.flag("terminal")
     if not terminal and not ctx.options.has_console_socket:
         return
     where = at(ctx.process, "terminal")
     if not terminal:
-        raise ConfigError(
-            "console socket without a terminal", where=where, todo="set it to true, or drop the socket"
-        )
+        raise ConfigError("console socket without a terminal", where=where, todo="set it to true, or drop the socket")
     if not ctx.options.has_console_socket:
-        raise ConfigError(
-            "terminal without a console socket", where=where, todo="give --console-socket, or run"
-        )
+        raise ConfigError("terminal without a console socket", where=where, todo="give --console-socket, or run")
     size = section(ctx.process, "consoleSize")
-    rows = ctx.options.terminal_rows or size.int("height", 0, 65535, 0) or 0
-    columns = ctx.options.terminal_columns or size.int("width", 0, 65535, 0) or 0
+    rows = ctx.options.terminal_rows or size.number("height", 0, 65535, 0) or 0
+    columns = ctx.options.terminal_columns or size.number("width", 0, 65535, 0) or 0
     ctx.add(ops.CONSOLE, where, a=rows, b=columns, c=who.uid, d=who.gid, flags=flags)
 
 
 def _version(spec: Obj) -> None:
     """ociVersion is semver; only major 1 is understood (runtime-spec config, "Specification version")."""
-    text = spec.str("ociVersion", required=True) or ""
+    text = spec.need("ociVersion")
     core = text.split("+")[0].split("-")[0].split(".")
     if len(core) != 3 or not all(p.isascii() and p.isdigit() and (p == "0" or p[0] != "0") for p in core):
         raise ConfigError(f"not a version: {text[:40]!r}", where="ociVersion", todo='write it as "1.2.0"')
     if core[0] != "1":
-        raise ConfigError(
-            f"version {text[:40]} is not supported", where="ociVersion", why="pyoci knows version 1"
-        )
+        raise ConfigError(f"version {text[:40]} is not supported", where="ociVersion", why="pyoci knows version 1")

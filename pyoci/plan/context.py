@@ -10,9 +10,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from pyoci.spec.reader import Obj
-
     from pyoci.plan.facts import HostFacts, Options
+    from pyoci.spec.reader import Obj
 
 
 class Context:
@@ -86,9 +85,7 @@ def encode(text: str, where: str) -> bytes:
         ConfigError: a NUL byte or a lone surrogate is in it.
     """
     if "\0" in text:
-        raise ConfigError(
-            "string with a NUL byte", where=where, why="the kernel ends strings at NUL", todo="remove it"
-        )
+        raise ConfigError("string with a NUL byte", where=where, why="the kernel ends strings at NUL", todo="remove it")
     try:
         return text.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
@@ -136,9 +133,7 @@ def _distance(a: str, b: str) -> int:
 def unknown(what: str, word: str, where: str, known: Iterable[str], todo: str = "") -> ConfigError:
     """An error for a name that is in no table, with the nearest one that is."""
     close = nearest(word, known)
-    return ConfigError(
-        f"unknown {what} {word[:80]!r}", where=where, todo=f"did you mean {close!r}?" if close else todo
-    )
+    return ConfigError(f"unknown {what} {word[:80]!r}", where=where, todo=f"did you mean {close!r}?" if close else todo)
 
 
 def unsupported(what: str, where: str) -> ConfigError:

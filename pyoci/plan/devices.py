@@ -9,9 +9,8 @@ from pyoci.plan.kernel import ID_MAX, S_IFBLK, S_IFCHR, S_IFIFO
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pyoci.spec.reader import Obj
-
     from pyoci.plan.mounts import Mount
+    from pyoci.spec.reader import Obj
 
 # runtime-spec config-linux, "Default Devices": name, major, minor.
 _DEFAULT = (
@@ -49,9 +48,7 @@ class Device:
 
 def emit(ctx: Context, mounts: list[Mount]) -> None:
     """Emit the nodes and links; nothing at all when /dev is bound from elsewhere, which brings its own."""
-    nodes = {
-        f"/dev/{n}": Device(f"/dev/{n}", S_IFCHR | 0o666, a, b, 0, 0, "linux.devices") for n, a, b in _DEFAULT
-    }
+    nodes = {f"/dev/{n}": Device(f"/dev/{n}", S_IFCHR | 0o666, a, b, 0, 0, "linux.devices") for n, a, b in _DEFAULT}
     for obj in ctx.linux.objs("devices"):
         device = _read(obj)
         nodes[device.path] = device
@@ -96,27 +93,25 @@ def _node(ctx: Context, device: Device, bind: bool) -> None:
 
 
 def _read(obj: Obj) -> Device:
-    path = obj.str("path", required=True) or ""
+    path = obj.need("path")
     if not path.startswith("/"):
         raise ConfigError("device path is not absolute", where=at(obj, "path"), todo="start it with /dev/")
     target = clean(path)
     if target in ("/", "/dev") or below(target, "/proc") or below(target, "/sys"):
         raise ConfigError("device at a forbidden path", where=at(obj, "path"), todo="put it below /dev")
-    kind = obj.str("type", required=True) or ""
+    kind = obj.need("type")
     if kind not in _TYPES:
-        raise ConfigError(
-            f"unknown device type {kind[:20]!r}", where=at(obj, "type"), todo="one of c, b, u, p"
-        )
+        raise ConfigError(f"unknown device type {kind[:20]!r}", where=at(obj, "type"), todo="one of c, b, u, p")
     if kind != "p" and not (obj.has("major") and obj.has("minor")):
         raise ConfigError("device without major and minor", where=obj.path, todo="give both numbers")
-    mode = obj.int("fileMode", 0, 0xFFFFFFFF, 0o666)
+    mode = obj.number("fileMode", 0, 0xFFFFFFFF, 0o666)
     return Device(
         target,
         # Engines write st_mode here, type bits and all.
         _TYPES[kind] | ((0o666 if mode is None else mode) & 0o7777),
-        obj.int("major", 0, (1 << 12) - 1, 0) or 0,
-        obj.int("minor", 0, (1 << 20) - 1, 0) or 0,
-        obj.int("uid", 0, ID_MAX, 0) or 0,
-        obj.int("gid", 0, ID_MAX, 0) or 0,
+        obj.number("major", 0, (1 << 12) - 1, 0) or 0,
+        obj.number("minor", 0, (1 << 20) - 1, 0) or 0,
+        obj.number("uid", 0, ID_MAX, 0) or 0,
+        obj.number("gid", 0, ID_MAX, 0) or 0,
         obj.path,
     )

@@ -52,7 +52,5 @@ def encode(plan: LaunchPlan, fds: dict[int, int], sync_fd: int) -> bytes:
     total = _HEADER.size + len(slots) + len(table) + len(data)
     if len(fds) > _MAX_SLOTS or total > _MAX_BYTES or any(slot >= _MAX_SLOTS for slot in fds):
         raise OCIError("launch plan is too large", why=f"{total} bytes, {len(fds)} file descriptors")
-    header = _HEADER.pack(
-        ops.MAGIC, ops.VERSION, total, len(fds), len(plan.ops), len(data), sync_fd, plan.keep_fds
-    )
+    header = _HEADER.pack(ops.MAGIC, ops.VERSION, total, len(fds), len(plan.ops), len(data), sync_fd, plan.keep_fds)
     return header + slots + table + data

@@ -30,7 +30,7 @@ def emit(ctx: Context, kind: str, slot: int) -> None:
 
 
 def _op(hook: Obj, slot: int) -> ops.Op:
-    path = hook.str("path", required=True) or ""
+    path = hook.need("path")
     if not path.startswith("/"):
         raise ConfigError("hook path is not absolute", where=at(hook, "path"), todo="give the full path")
     args = hook.strs("args") or [path]
@@ -42,7 +42,7 @@ def _op(hook: Obj, slot: int) -> ops.Op:
         u=vector(args, at(hook, "args")) + vector(env, at(hook, "env")),
         a=len(args),
         b=len(env),
-        c=hook.int("timeout", 1, 1 << 31, 0) or 0,
+        c=hook.number("timeout", 1, 1 << 31, 0) or 0,
         d=slot,
     )
 

@@ -19,12 +19,12 @@ class Identity:
 
     def __init__(self, ctx: Context) -> None:
         user = section(ctx.process, "user")
-        self.uid = user.int("uid", 0, ID_MAX, 0) or 0
-        self.gid = user.int("gid", 0, ID_MAX, 0) or 0
-        umask = user.int("umask", 0, 0o777, 0o022)
+        self.uid = user.number("uid", 0, ID_MAX, 0) or 0
+        self.gid = user.number("gid", 0, ID_MAX, 0) or 0
+        umask = user.number("umask", 0, 0o777, 0o022)
         self.umask = 0o022 if umask is None else umask
         self.groups = _groups(user.data.get("additionalGids"), at(user, "additionalGids"))
-        self.nnp = ctx.process.bool("noNewPrivileges")
+        self.nnp = ctx.process.flag("noNewPrivileges")
         self.caps: Sets = capabilities.read(ctx)
         self.rlimits = _rlimits(ctx)
         if ctx.new & CLONE_NEWUSER:
@@ -61,7 +61,7 @@ def emit(ctx: Context, who: Identity, *, defer_caps: bool) -> None:
     caps = at(ctx.process, "capabilities")
     ctx.add(ops.BOUNDING, f"{caps}.bounding", a=who.caps.bounding)
     ctx.add(ops.KEEP_CAPS, caps, a=1)
-    if who.uid and not ctx.process.bool("terminal"):
+    if who.uid and not ctx.process.flag("terminal"):
         ctx.add(ops.FCHOWN_STDIO, f"{user}.uid", a=who.uid)
     if _may_set_groups(ctx):
         raw = b"".join(gid.to_bytes(4, "little") for gid in who.groups)
@@ -77,7 +77,7 @@ def emit(ctx: Context, who: Identity, *, defer_caps: bool) -> None:
 
 def oom_score(ctx: Context) -> None:
     """OOM_SCORE_ADJ, written early through the host's procfs."""
-    value = ctx.process.int("oomScoreAdj", -1000, 1000)
+    value = ctx.process.number("oomScoreAdj", -1000, 1000)
     if value is not None:
         ctx.add(ops.OOM_SCORE_ADJ, at(ctx.process, "oomScoreAdj"), a=value)
 
@@ -115,19 +115,17 @@ def _mapped(ctx: Context, key: str, ids: list[int], where: str) -> None:
 def _rlimits(ctx: Context) -> list[tuple[int, int, int, str]]:
     found: dict[int, tuple[int, int, int, str]] = {}
     for limit in ctx.process.objs("rlimits"):
-        name = limit.str("type", required=True) or ""
+        name = limit.need("type")
         if name not in RLIMITS:
             raise unknown("rlimit", name, at(limit, "type"), RLIMITS)
         number = RLIMITS.index(name)
         if number in found:
             raise ConfigError(f"{name} given twice", where=limit.path, why=f"first at {found[number][3]}")
-        soft, hard = (limit.int(key, 0, (1 << 64) - 1) for key in ("soft", "hard"))
+        soft, hard = (limit.number(key, 0, (1 << 64) - 1) for key in ("soft", "hard"))
         if soft is None or hard is None:
             raise ConfigError("rlimit needs soft and hard", where=limit.path)
         if soft > hard:
-            raise ConfigError(
-                f"{name}: soft {soft} is above hard {hard}", where=limit.path, why="setrlimit(2), EINVAL"
-            )
+            raise ConfigError(f"{name}: soft {soft} is above hard {hard}", where=limit.path, why="setrlimit(2), EINVAL")
         if number == RLIMIT_NOFILE and hard > ctx.facts.nr_open:
             raise ConfigError(
                 f"{name}: hard {hard} is above fs.nr_open",

@@ -78,7 +78,7 @@ def parse(mount: Obj) -> MountOptions:
     where = at(mount, "options")
     words = mount.strs("options")
     opts.rbind = "rbind" in words
-    opts.bind = opts.rbind or "bind" in words or mount.str("type") == "bind"
+    opts.bind = opts.rbind or "bind" in words or mount.text("type") == "bind"
     opts.remount = "remount" in words
     for i, word in enumerate(words):
         if word in _ATTRS:

@@ -9,9 +9,8 @@ from pyoci.plan.kernel import ATTR_RDONLY, MS_REC
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pyoci.spec.reader import Obj
-
     from pyoci.plan.mountopts import MountOptions
+    from pyoci.spec.reader import Obj
 
 # One superblock serves many mounts of these (all, or all of one namespace): "ro" must stay with the
 # mount, or it would make the others read-only too.
@@ -51,14 +50,14 @@ class Mount:
     __slots__ = ("fstype", "obj", "opts", "source", "target", "where")
 
     def __init__(self, obj: Obj) -> None:
-        destination = obj.str("destination", required=True) or ""
+        destination = obj.need("destination")
         if not destination:
             raise ConfigError("mount without a destination", where=at(obj, "destination"))
         self.obj = obj
         self.where = obj.path
         self.target = clean(destination)
-        self.fstype = obj.str("type") or ""
-        self.source = obj.str("source") or ""
+        self.fstype = obj.text("type") or ""
+        self.source = obj.text("source") or ""
         self.opts: MountOptions = mountopts.parse(obj)
 
     @property
@@ -78,7 +77,7 @@ def read(ctx: Context) -> list[Mount]:
     mounts = []
     for obj in ctx.spec.objs("mounts"):
         mount = Mount(obj)
-        destination = obj.str("destination") or ""
+        destination = obj.text("destination") or ""
         if not destination.startswith("/"):
             ctx.warn(at(obj, "destination"), f"relative path {destination!r} is taken from the root")
         _check(mount)

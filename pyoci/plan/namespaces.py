@@ -21,7 +21,7 @@ def read(ctx: Context) -> None:
     """
     seen: dict[str, str] = {}
     for ns in ctx.linux.objs("namespaces"):
-        name = ns.str("type", required=True) or ""
+        name = ns.need("type")
         where = at(ns, "type")
         if name == "time":
             raise unsupported("time namespace", where)
@@ -32,14 +32,12 @@ def read(ctx: Context) -> None:
                 f"namespace {name!r} given twice", where=where, why=f"first at {seen[name]}", todo="keep one"
             )
         seen[name] = ns.path
-        path = ns.str("path")
+        path = ns.text("path")
         if not path:
             ctx.new |= NAMESPACES[name]
             continue
         if not path.startswith("/"):
-            raise ConfigError(
-                "namespace path is not absolute", where=at(ns, "path"), todo="give the full path"
-            )
+            raise ConfigError("namespace path is not absolute", where=at(ns, "path"), todo="give the full path")
         encode(path, at(ns, "path"))
         ctx.joined[NAMESPACES[name]] = path
         slot = ctx.slot()
@@ -98,7 +96,7 @@ def _mappings(ctx: Context) -> None:
 def _ranges(rows: list[Obj]) -> list[tuple[int, int, int]]:
     found: list[tuple[int, int, int]] = []
     for row in rows:
-        inside, outside, size = (row.int(key, 0, ID_MAX + 1) for key in ("containerID", "hostID", "size"))
+        inside, outside, size = (row.number(key, 0, ID_MAX + 1) for key in ("containerID", "hostID", "size"))
         if inside is None or outside is None or not size:
             raise ConfigError(
                 "mapping needs containerID, hostID and a size above 0", where=row.path, todo="give all three"
@@ -114,9 +112,7 @@ def _ranges(rows: list[Obj]) -> list[tuple[int, int, int]]:
                 )
         found.append((inside, outside, size))
     if len(found) > 340:
-        raise ConfigError(
-            "more than 340 id mappings", where=rows[340].path, why="kernel limit, user_namespaces(7)"
-        )
+        raise ConfigError("more than 340 id mappings", where=rows[340].path, why="kernel limit, user_namespaces(7)")
     return found
 
 

@@ -34,7 +34,7 @@ def check(ctx: Context) -> None:
                 )
     if not ctx.has(CLONE_NEWUTS):
         for key in ("hostname", "domainname"):
-            if ctx.spec.str(key):
+            if ctx.spec.text(key):
                 raise ConfigError(
                     f"{key} without a uts namespace",
                     where=key,
@@ -50,21 +50,19 @@ def attach(ctx: Context) -> None:
     "unbindable" come after the pivot, on the new root (config-linux, "Rootfs Mount Propagation").
     """
     where = at(ctx.linux, "rootfsPropagation")
-    word = ctx.linux.str("rootfsPropagation") or ""
+    word = ctx.linux.text("rootfsPropagation") or ""
     if word and word not in PROPAGATION:
         raise unknown("propagation", word, where, PROPAGATION)
     if ctx.new & CLONE_NEWNS:
         private = PROPAGATION.get(word, 0) & MS_PRIVATE
         ctx.add(ops.PROPAGATION, where, a=MS_PRIVATE if private else MS_SLAVE, flags=ops.FLAG_RECURSIVE)
     root = ctx.spec.obj("root")
-    path = root.str("path", required=True) if root is not None else None
+    path = root.need("path") if root is not None else None
     if not path:
         raise ConfigError("no root filesystem", where="root.path", todo="name the rootfs directory")
     rootfs = ctx.options.rootfs
     if not rootfs.startswith("/") or clean(rootfs) == "/":
-        raise ConfigError(
-            "root filesystem cannot be the host's /", where="root.path", todo="name another directory"
-        )
+        raise ConfigError("root filesystem cannot be the host's /", where="root.path", todo="name another directory")
     ctx.add(ops.ROOTFS, "root.path", s=encode(rootfs, "root.path"), a=0 if ctx.own_mounts else 1)
 
 
@@ -77,7 +75,7 @@ def protect(ctx: Context) -> None:
                 raise ConfigError("path is not absolute", where=where, todo="start it with /")
             ctx.add(code, where, t=encode(clean(path), where), flags=ops.FLAG_OPTIONAL)
     root = ctx.spec.obj("root")
-    if root is not None and root.bool("readonly"):
+    if root is not None and root.flag("readonly"):
         if not ctx.own_mounts:
             raise ConfigError("read-only root without a mount namespace", where="root.readonly")
         ctx.add(ops.ROOT_READONLY, "root.readonly")
@@ -88,22 +86,20 @@ def switch(ctx: Context) -> None:
     if not ctx.new & CLONE_NEWNS:
         # pivot_root in a mount namespace that others live in would take their root away.
         if CLONE_NEWNS in ctx.joined:
-            ctx.warn(
-                "linux.namespaces", "mount namespace is joined, so the root is set by chroot, not pivot_root"
-            )
+            ctx.warn("linux.namespaces", "mount namespace is joined, so the root is set by chroot, not pivot_root")
         ctx.add(ops.CHROOT, "root.path")
     elif ctx.options.no_pivot:
         ctx.add(ops.MOVE_ROOT, "root.path")
     else:
         ctx.add(ops.PIVOT_ROOT, "root.path")
     for key, code in (("hostname", ops.SET_HOSTNAME), ("domainname", ops.SET_DOMAINNAME)):
-        name = ctx.spec.str(key)
+        name = ctx.spec.text(key)
         if name:
             raw = encode(name, key)
             if len(raw) > 64:
                 raise ConfigError(f"{key} is longer than 64 bytes", where=key, why="sethostname(2), EINVAL")
             ctx.add(code, key, s=raw)
-    value = PROPAGATION.get(ctx.linux.str("rootfsPropagation") or "", 0)
+    value = PROPAGATION.get(ctx.linux.text("rootfsPropagation") or "", 0)
     if ctx.new & CLONE_NEWNS and value & (MS_SHARED | MS_UNBINDABLE):
         flags = ops.FLAG_RECURSIVE if value & MS_REC else 0
         ctx.add(ops.PROPAGATION, at(ctx.linux, "rootfsPropagation"), a=value & ~MS_REC, flags=flags)
@@ -142,10 +138,8 @@ def _namespaced(ctx: Context, parts: list[str], where: str) -> None:
     elif parts in (["kernel", "domainname"], ["kernel", "hostname"]):
         flag, kind = CLONE_NEWUTS, "uts"
     if not flag:
-        raise ConfigError(
-            "sysctl belongs to the host", where=where, why="no namespace holds it", todo="remove it"
-        )
-    if parts == ["kernel", "hostname"] and ctx.spec.str("hostname"):
+        raise ConfigError("sysctl belongs to the host", where=where, why="no namespace holds it", todo="remove it")
+    if parts == ["kernel", "hostname"] and ctx.spec.text("hostname"):
         raise ConfigError("hostname set twice", where=where, todo='use "hostname" alone')
     host = f"/proc/{{}}/ns/{'net' if kind == 'network' else kind}"
     if not ctx.has(flag) or ctx.joined.get(flag) in (host.format("1"), host.format("self")):

@@ -19,7 +19,7 @@ def check(ctx: Context) -> None:
         _refuse(obj, keys)
     personality = ctx.linux.obj("personality")
     if personality is not None:
-        domain = personality.str("domain") or "LINUX"
+        domain = personality.text("domain") or "LINUX"
         if domain != "LINUX" or personality.data.get("flags"):
             raise unsupported(f"personality {domain[:20]}", personality.path)
     check_process(ctx.process)

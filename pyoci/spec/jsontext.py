@@ -55,10 +55,12 @@ class _Rules:
     parse_float = float
     parse_int = staticmethod(_integer)
     parse_constant = staticmethod(_constant)
-    memo: dict[str, str] = {}
+
+    def __init__(self) -> None:
+        self.memo: dict[str, str] = {}
 
 
-_scan = make_scanner(_Rules())
+_scan = make_scanner(_Rules())  # type: ignore[arg-type]  # any object with these attributes will do
 
 
 def _depth(text: str) -> int:

@@ -49,18 +49,23 @@ class Obj:
     def has(self, key: str) -> bool:
         return self.data.get(key) is not None
 
-    def str(self, key: str, default: str | None = None, required: bool = False) -> str | None:
+    def text(self, key: str, default: str | None = None) -> str | None:
         """A string without NUL, or the default."""
         value = self.data.get(key)
         if value is None:
-            if required:
-                raise ConfigError(f"{key} is missing", where=self.at(key), todo="add it: it is required")
             return default
         if type(value) is not str:
             raise self._wrong(key, "a string", value)
         return value
 
-    def int(self, key: str, lo: int, hi: int, default: int | None = None) -> int | None:
+    def need(self, key: str) -> str:
+        """A string without NUL that must be there."""
+        value = self.text(key)
+        if value is None:
+            raise ConfigError(f"{key} is missing", where=self.at(key), todo="add it: it is required")
+        return value
+
+    def number(self, key: str, lo: int, hi: int, default: int | None = None) -> int | None:
         """An integer from lo to hi, or the default."""
         value = self.data.get(key)
         if value is None:
@@ -73,7 +78,7 @@ class Obj:
             )
         return value
 
-    def bool(self, key: str, default: bool = False) -> bool:
+    def flag(self, key: str, default: bool = False) -> bool:
         value = self.data.get(key)
         if value is None:
             return default

@@ -72,7 +72,7 @@ class Cell:
         return result
 
     def daemon(self, *argv: str, ready: Callable[[], bool], env: dict[str, str] | None = None) -> None:
-        log = open(self.folder / f"{Path(argv[0]).name}.log", "wb")  # noqa: SIM115 — the daemon keeps it
+        log = open(self.folder / f"{Path(argv[0]).name}.log", "wb")
         process = subprocess.Popen(
             self.wrap(argv), stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={**os.environ, **(env or {})}
         )
@@ -166,7 +166,10 @@ def oci_tar(busybox_tar: Path) -> Path:
         "layers": [layer_ref],
     }
     manifest_ref = put(json.dumps(manifest).encode(), "manifest.v1+json")
-    manifest_ref["annotations"] = {"io.containerd.image.name": TEST_IMAGE, "org.opencontainers.image.ref.name": "latest"}
+    manifest_ref["annotations"] = {
+        "io.containerd.image.name": TEST_IMAGE,
+        "org.opencontainers.image.ref.name": "latest",
+    }
     files = {
         "oci-layout": b'{"imageLayoutVersion":"1.0.0"}',
         "index.json": json.dumps({"schemaVersion": 2, "manifests": [manifest_ref]}).encode(),

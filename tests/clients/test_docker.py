@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from tests.clients.conftest import TEST_IMAGE, Cell, e2e_runtime, memory_limit_file, need
 
 

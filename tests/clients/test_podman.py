@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from tests.clients.conftest import TEST_IMAGE, Cell, e2e_runtime, memory_limit_file, need
 
 CONF = """[containers]
@@ -22,7 +23,14 @@ class Podman:
         self.folder = cell.folder
         (self.folder / "containers.conf").write_text(CONF)
         (self.folder / "policy.json").write_text('{"default": [{"type": "insecureAcceptAnything"}]}')
-        self.storage = ["--root", f"{self.folder}/storage", "--runroot", f"{self.folder}/run", "--storage-driver", "vfs"]
+        self.storage = [
+            "--root",
+            f"{self.folder}/storage",
+            "--runroot",
+            f"{self.folder}/run",
+            "--storage-driver",
+            "vfs",
+        ]
 
     def argv(self, *args: str) -> tuple[str, ...]:
         env = ["env", f"CONTAINERS_CONF={self.folder}/containers.conf"]
@@ -77,7 +85,9 @@ def test_memory_limit(podman: Podman) -> None:
 
 def test_bind_mount(podman: Podman, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("from the host")
-    result = podman.run("-v", f"{tmp_path}:/mnt:ro", TEST_IMAGE, "/bin/sh", "-c", "cat /mnt/file; echo x > /mnt/file", check=False)
+    result = podman.run(
+        "-v", f"{tmp_path}:/mnt:ro", TEST_IMAGE, "/bin/sh", "-c", "cat /mnt/file; echo x > /mnt/file", check=False
+    )
     assert result.stdout == "from the host" and result.returncode != 0
     assert (tmp_path / "file").read_text() == "from the host"
 
@@ -93,7 +103,9 @@ def test_exec_in_all_forms(podman: Podman) -> None:
         assert podman("exec", "box", "/bin/echo", "hello").stdout == "hello\n"
         assert podman("exec", "box", "/bin/sh", "-c", "exit 5", check=False).returncode == 5
         assert podman("exec", "-i", "box", "/bin/cat", input="in\n").stdout == "in\n"
-        assert podman("exec", "-u", "1000:1000", "-w", "/tmp", "-e", "A=b", "box", "/bin/sh", "-c", "id -u; echo $PWD $A").stdout.split() == ["1000", "/tmp", "b"]
+        assert podman(
+            "exec", "-u", "1000:1000", "-w", "/tmp", "-e", "A=b", "box", "/bin/sh", "-c", "id -u; echo $PWD $A"
+        ).stdout.split() == ["1000", "/tmp", "b"]
         code, text = podman.cell.tty(*podman.argv("exec", "-it", "box", "/bin/sh", "-c", "tty"))
         assert code == 0 and "/dev/pts/" in text
     finally:
@@ -101,7 +113,18 @@ def test_exec_in_all_forms(podman: Podman) -> None:
 
 
 def test_stop_pause_and_restart(podman: Podman) -> None:
-    podman("run", "-d", "--name", "life", "--network", "none", TEST_IMAGE, "/bin/sh", "-c", "trap 'exit 3' TERM; while :; do sleep 0.1; done")
+    podman(
+        "run",
+        "-d",
+        "--name",
+        "life",
+        "--network",
+        "none",
+        TEST_IMAGE,
+        "/bin/sh",
+        "-c",
+        "trap 'exit 3' TERM; while :; do sleep 0.1; done",
+    )
     try:
         podman("pause", "life")
         assert podman("inspect", "-f", "{{.State.Status}}", "life").stdout.strip() == "paused"

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from tests.conftest import Bundle, Bundles, runtime_path, snapshot
 
 

@@ -9,57 +9,7 @@ from pyoci.errors import ConfigError
 from pyoci.plan import ops
 from pyoci.plan.compile import compile_create
 from pyoci.plan.facts import HostFacts, Options
-
-try:
-    from pyoci.spec.reader import Obj
-except ImportError:
-
-    class Obj:  # type: ignore[no-redef]  # stands in until the reader is there
-        def __init__(self, data: dict[str, Any], path: str = "") -> None:
-            self.data = data
-            self.path = path
-
-        def _at(self, key: str) -> str:
-            return f"{self.path}.{key}" if self.path else key
-
-        def _get(self, key: str, kind: type, default: Any) -> Any:
-            value = self.data.get(key)
-            if value is None:
-                return default
-            if type(value) is not kind:
-                raise ConfigError("wrong type", where=self._at(key))
-            return value
-
-        def has(self, key: str) -> bool:
-            return self.data.get(key) is not None
-
-        def str(self, key: str, default: Any = None, required: bool = False) -> Any:
-            if required and not self.has(key):
-                raise ConfigError("missing", where=self._at(key))
-            return self._get(key, str, default)
-
-        def int(self, key: str, lo: int, hi: int, default: Any = None) -> Any:
-            value = self._get(key, int, default)
-            if value is not None and not lo <= value <= hi:
-                raise ConfigError("out of range", where=self._at(key))
-            return value
-
-        def bool(self, key: str, default: bool = False) -> Any:
-            return self._get(key, bool, default)
-
-        def strs(self, key: str) -> Any:
-            return self._get(key, list, [])
-
-        def obj(self, key: str) -> Any:
-            value = self._get(key, dict, None)
-            return None if value is None else Obj(value, self._at(key))
-
-        def objs(self, key: str) -> Any:
-            return [Obj(v, f"{self._at(key)}[{i}]") for i, v in enumerate(self._get(key, list, []))]
-
-        def mapping(self, key: str) -> Any:
-            return self._get(key, dict, {})
-
+from pyoci.spec.reader import Obj
 
 BASE: dict[str, Any] = {
     "ociVersion": "1.0.2-dev",
@@ -101,9 +51,7 @@ def facts(**changes: Any) -> HostFacts:
     return made
 
 
-def build(
-    data: dict[str, Any] | None = None, host: HostFacts | None = None, **options: Any
-) -> ops.LaunchPlan:
+def build(data: dict[str, Any] | None = None, host: HostFacts | None = None, **options: Any) -> ops.LaunchPlan:
     chosen = Options("c1", "/bundle/rootfs")
     for key, value in options.items():
         setattr(chosen, key, value)

@@ -1,13 +1,11 @@
 """compile_create: order, namespaces, rootfs, identity; one test a rule."""
 
 import pytest
-from tests.unit.plan_helpers import MAPS, build, codes, config, facts, failure, find, namespaces
 
 from pyoci.plan import kernel, ops
+from tests.unit.plan_helpers import MAPS, build, codes, config, facts, failure, find, namespaces
 
-ALL = (
-    kernel.CLONE_NEWPID | kernel.CLONE_NEWNET | kernel.CLONE_NEWIPC | kernel.CLONE_NEWUTS | kernel.CLONE_NEWNS
-)
+ALL = kernel.CLONE_NEWPID | kernel.CLONE_NEWNET | kernel.CLONE_NEWIPC | kernel.CLONE_NEWUTS | kernel.CLONE_NEWNS
 
 
 def caps(**sets):
@@ -216,9 +214,7 @@ def test_config_device_wins_over_the_default():
     device = {"path": "/dev/null", "type": "c", "major": 1, "minor": 3, "fileMode": 0o20600, "uid": 7}
     found = [op for op in find(build(config(linux={"devices": [device]})), ops.MKNOD) if op.t == b"/dev/null"]
     assert [(op.a, op.d) for op in found] == [(0o20600, 7)]
-    assert all(
-        op.flags & ops.FLAG_NO_SYMLINKS for op in find(build(), ops.MKNOD) + find(build(), ops.SYMLINK)
-    )
+    assert all(op.flags & ops.FLAG_NO_SYMLINKS for op in find(build(), ops.MKNOD) + find(build(), ops.SYMLINK))
 
 
 def test_bound_dev_gets_no_devices():
@@ -251,9 +247,7 @@ def test_console_needs_devpts_and_comes_after_setsid_before_pivot():
 
 
 def test_keyring_umask_rlimits_and_oom():
-    data = config(
-        process={"oomScoreAdj": -5, "rlimits": [{"type": "RLIMIT_CORE", "soft": 0, "hard": 2**64 - 1}]}
-    )
+    data = config(process={"oomScoreAdj": -5, "rlimits": [{"type": "RLIMIT_CORE", "soft": 0, "hard": 2**64 - 1}]})
     plan = build(data)
     assert plan.ops[0].code == ops.OOM_SCORE_ADJ and plan.ops[0].a == -5
     assert find(plan, ops.KEYRING)[0].s == b"_ses.c1" and not find(build(no_new_keyring=True), ops.KEYRING)

@@ -5,11 +5,11 @@ import struct
 from pathlib import Path
 
 import pytest
-from tests.unit.plan_helpers import build
 
 from pyoci.errors import OCIError
 from pyoci.plan import ops
 from pyoci.plan.encode import encode
+from tests.unit.plan_helpers import build
 
 HEADER = (Path(__file__).parents[2] / "pyoci/native/plan.h").read_text()
 

@@ -4,11 +4,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.unit.plan_helpers import Obj, codes, config, facts
-
 from pyoci.plan import kernel, ops
 from pyoci.plan.compile import compile_exec
 from pyoci.plan.facts import ExecTarget, Options
+from tests.unit.plan_helpers import Obj, codes, config, facts
 
 ROOT = Path(__file__).parents[2]
 

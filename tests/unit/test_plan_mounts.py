@@ -1,9 +1,9 @@
 """mounts: options, binds, /proc rules, cgroup mounts."""
 
 import pytest
-from tests.unit.plan_helpers import MAPS, Obj, build, codes, config, facts, failure, find, namespaces
 
 from pyoci.plan import kernel, mountopts, ops
+from tests.unit.plan_helpers import MAPS, Obj, build, codes, config, facts, failure, find, namespaces
 
 V1 = [
     ("cpu,cpuacct", "cpu,cpuacct", "/sys/fs/cgroup/cpu,cpuacct", "/sys/fs/cgroup/cpu,cpuacct/c1"),
@@ -68,9 +68,7 @@ def test_ro_tmpfs_turns_read_only_after_its_contents():
 
 
 def test_bind_mount():
-    plan = one(
-        destination="/d", type="bind", source="data", options=["rbind", "ro", "rro", "rslave", "rshared"]
-    )
+    plan = one(destination="/d", type="bind", source="data", options=["rbind", "ro", "rro", "rslave", "rshared"])
     op = find(plan, ops.MOUNT_BIND)[0]
     assert (op.s, op.b, op.d, op.f) == (b"/bundle/data", 1, 1, kernel.MS_SLAVE | kernel.MS_REC)
     assert op.flags == ops.FLAG_RECURSIVE

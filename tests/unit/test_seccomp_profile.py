@@ -1,10 +1,10 @@
 """seccomp.py: the checked profile, and (where the binding is built) the filter itself."""
 
 import pytest
-from tests.unit.plan_helpers import Obj
 
 from pyoci import seccomp
 from pyoci.errors import ConfigError
+from tests.unit.plan_helpers import Obj
 
 
 def obj(**changes):
@@ -22,9 +22,7 @@ def arg(index=0, value=1, op="SCMP_CMP_EQ", **more):
 def test_actions_carry_their_errno():
     assert seccomp.Profile(obj()).default == 0x50001
     assert seccomp.Profile(obj(defaultErrnoRet=38)).default == 0x50026
-    profile = seccomp.Profile(
-        obj(syscalls=[rule("SCMP_ACT_TRACE", errnoRet=5), rule("SCMP_ACT_KILL_PROCESS")])
-    )
+    profile = seccomp.Profile(obj(syscalls=[rule("SCMP_ACT_TRACE", errnoRet=5), rule("SCMP_ACT_KILL_PROCESS")]))
     assert [r[0] for r in profile.rules] == [0x7FF00005, 0x80000000]
 
 
@@ -71,9 +69,7 @@ def filter_of(**changes):
 
 def test_filter_is_whole_instructions_and_grows_with_rules():
     bpf, flags = filter_of(syscalls=[rule()], flags=["SECCOMP_FILTER_FLAG_LOG"])
-    more, _ = filter_of(
-        syscalls=[rule(), rule(names=["clone"], args=[arg(op="SCMP_CMP_MASKED_EQ", valueTwo=1)])]
-    )
+    more, _ = filter_of(syscalls=[rule(), rule(names=["clone"], args=[arg(op="SCMP_CMP_MASKED_EQ", valueTwo=1)])])
     assert len(bpf) % 8 == 0 and flags == 2 and len(more) > len(bpf)
 
 
@@ -91,9 +87,7 @@ def test_alternatives_on_one_argument_all_count():
 
 def test_architectures_are_added_and_unknown_ones_refused():
     one, _ = filter_of(syscalls=[rule()])
-    two, _ = filter_of(
-        syscalls=[rule()], architectures=["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"]
-    )
+    two, _ = filter_of(syscalls=[rule()], architectures=["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"])
     assert len(two) > len(one)
     with pytest.raises(ConfigError):
         filter_of(architectures=["SCMP_ARCH_NOPE"])

@@ -6,10 +6,11 @@ Container hooks are ops of the plan. Source: runtime-spec config, "POSIX-platfor
 from __future__ import annotations
 
 import errno
-import os
+import posix
 
 from pyoci import native
 from pyoci.errors import HookError
+from pyoci.paths import encode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,16 +40,16 @@ def _run(hook: Obj, state_json: bytes) -> None:
     # A hook gets the environment that the config names, not the runtime's: secrets of the caller stay here.
     fd = native.state_memfd()
     try:
-        os.write(fd, state_json)
+        posix.write(fd, state_json)
         err, status, out = native.run_hook(
-            os.fsencode(path),
-            [os.fsencode(a) for a in hook.strs("args") or [path]],
-            [os.fsencode(e) for e in hook.strs("env")],
+            encode(path),
+            [encode(a) for a in hook.strs("args") or [path]],
+            [encode(e) for e in hook.strs("env")],
             fd,
             (hook.number("timeout", 1, 1 << 31, 0) or 0) * 1000,
         )
     finally:
-        os.close(fd)
+        posix.close(fd)
     if err == errno.ETIMEDOUT:
         raise HookError(
             f"hook {path} timed out", where=hook.path, why="its timeout passed; it and its children were killed"
@@ -61,7 +62,7 @@ def _run(hook: Obj, state_json: bytes) -> None:
             todo="the file must exist on the host and be executable",
         )
     if status:
-        code = os.waitstatus_to_exitcode(status)
+        code = posix.waitstatus_to_exitcode(status)
         said = out.strip()
         raise HookError(
             f"hook {path} failed",

@@ -5,7 +5,7 @@ Source: runtime-spec config-linux, "Seccomp"; seccomp_rule_add(3).
 
 from __future__ import annotations
 
-import os
+import posix
 
 from pyoci.errors import ConfigError, KernelError
 
@@ -214,22 +214,22 @@ def _add_rule(ffi: Any, lib: Any, handle: Any, default: int, rule: Rule) -> None
 
 
 def _export(lib: Any, handle: Any, where: str) -> bytes:
-    fd = os.memfd_create("pyoci-seccomp", os.MFD_CLOEXEC)
+    fd = posix.memfd_create("pyoci-seccomp", posix.MFD_CLOEXEC)
     try:
         code = lib.seccomp_export_bpf(handle, fd)
         if code < 0:
             raise _failed("cannot export the filter", code, where)
-        size = os.fstat(fd).st_size
+        size = posix.fstat(fd).st_size
         if size // 8 > 4096:
             raise ConfigError(
                 "seccomp profile is too large",
                 where=where,
                 why=f"{size // 8} instructions, kernel limit 4096",
             )
-        return os.pread(fd, size, 0)
+        return posix.pread(fd, size, 0)
     finally:
-        os.close(fd)
+        posix.close(fd)
 
 
 def _failed(what: str, code: int, where: str) -> KernelError:
-    return KernelError(what, errno=-code, where=where, why=f"libseccomp: {os.strerror(-code)}")
+    return KernelError(what, errno=-code, where=where, why=f"libseccomp: {posix.strerror(-code)}")

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import os
-import stat
+import posix
 import time
+from _stat import S_ISDIR, S_ISLNK
 
 from pyoci.errors import OCIError, StateError, UsageError
+from pyoci.paths import absolute, decode, make_folders
 from pyoci.spec import jsontext
 
 TYPE_CHECKING = False
@@ -43,24 +44,24 @@ def check_id(id: str) -> str:
 
 def boot_id() -> str:
     """The kernel's id of this boot (random(4))."""
-    with_fd = os.open("/proc/sys/kernel/random/boot_id", os.O_RDONLY | os.O_CLOEXEC)
+    with_fd = posix.open("/proc/sys/kernel/random/boot_id", posix.O_RDONLY | posix.O_CLOEXEC)
     try:
-        return os.read(with_fd, 64).decode().strip()
+        return posix.read(with_fd, 64).decode().strip()
     finally:
-        os.close(with_fd)
+        posix.close(with_fd)
 
 
 def _stat_fields(pid: int) -> list[bytes]:
     try:
-        fd = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
+        fd = posix.open(f"/proc/{pid}/stat", posix.O_RDONLY | posix.O_CLOEXEC)
     except OSError:
         return []
     try:
-        data = os.read(fd, 4096)
+        data = posix.read(fd, 4096)
     except OSError:  # ESRCH: it ended in between
         return []
     finally:
-        os.close(fd)
+        posix.close(fd)
     # the name in field 2 may hold spaces and brackets
     return data[data.rfind(b")") + 2 :].split()
 
@@ -85,17 +86,17 @@ def now_text() -> str:
 
 def default_root() -> str:
     """/run/pyoci, or $XDG_RUNTIME_DIR/pyoci for a rootless caller, who may seem to be uid 0."""
-    runtime_dir = os.environ.get("XDG_RUNTIME_DIR")
+    runtime_dir = decode(posix.environ.get(b"XDG_RUNTIME_DIR", b""))
     if not runtime_dir:
         return "/run/pyoci"
-    rootless = os.geteuid() != 0
+    rootless = posix.geteuid() != 0
     if not rootless:
         try:
-            fd = os.open("/proc/self/uid_map", os.O_RDONLY | os.O_CLOEXEC)
+            fd = posix.open("/proc/self/uid_map", posix.O_RDONLY | posix.O_CLOEXEC)
             try:
-                rootless = os.read(fd, 4096).split() != [b"0", b"0", b"4294967295"]
+                rootless = posix.read(fd, 4096).split() != [b"0", b"0", b"4294967295"]
             finally:
-                os.close(fd)
+                posix.close(fd)
         except FileNotFoundError:
             pass
     return f"{runtime_dir}/pyoci" if rootless else "/run/pyoci"
@@ -194,7 +195,7 @@ class Entry:
     def __init__(self, root: str, id: str) -> None:
         self.id = id
         self.dir_path = f"{root}/{id}"
-        self.fd = os.open(self.dir_path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        self.fd = posix.open(self.dir_path, posix.O_RDONLY | posix.O_DIRECTORY | posix.O_NOFOLLOW | posix.O_CLOEXEC)
 
     def __enter__(self) -> Entry:
         return self
@@ -204,7 +205,7 @@ class Entry:
 
     def close(self) -> None:
         if self.fd >= 0:
-            os.close(self.fd)
+            posix.close(self.fd)
             self.fd = -1
 
     def lock(self, seconds: float = 30.0) -> None:
@@ -233,7 +234,7 @@ class Entry:
                     ) from None
                 time.sleep(pause)
                 pause = min(pause * 2, 0.05)
-        if os.fstat(self.fd).st_nlink == 0:
+        if posix.fstat(self.fd).st_nlink == 0:
             raise StateError("container does not exist", where=self.dir_path)
 
     def unlock(self) -> None:
@@ -264,19 +265,19 @@ class Entry:
         """
         temporary = f".{name}.tmp"
         try:
-            fd = os.open(
+            fd = posix.open(
                 temporary,
-                os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC,
+                posix.O_WRONLY | posix.O_CREAT | posix.O_TRUNC | posix.O_NOFOLLOW | posix.O_CLOEXEC,
                 0o600,
                 dir_fd=self.fd,
             )
             try:
                 view = memoryview(data)
                 while view:
-                    view = view[os.write(fd, view) :]
+                    view = view[posix.write(fd, view) :]
             finally:
-                os.close(fd)
-            os.rename(temporary, name, src_dir_fd=self.fd, dst_dir_fd=self.fd)
+                posix.close(fd)
+            posix.rename(temporary, name, src_dir_fd=self.fd, dst_dir_fd=self.fd)
         except OSError as e:
             raise OCIError(
                 "cannot write the container's state",
@@ -286,42 +287,42 @@ class Entry:
             ) from None
 
     def read_blob(self, name: str) -> bytes:
-        fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=self.fd)
+        fd = posix.open(name, posix.O_RDONLY | posix.O_NOFOLLOW | posix.O_NONBLOCK | posix.O_CLOEXEC, dir_fd=self.fd)
         try:
             parts = []
-            while part := os.read(fd, 1 << 20):
+            while part := posix.read(fd, 1 << 20):
                 parts.append(part)
             return b"".join(parts)
         finally:
-            os.close(fd)
+            posix.close(fd)
 
     def remove(self) -> None:
         """Remove the directory and what is in it; missing is fine."""
-        for name in os.listdir(self.fd):
+        for name in posix.listdir(self.fd):
             try:
-                os.unlink(name, dir_fd=self.fd)
+                posix.unlink(name, dir_fd=self.fd)
             except FileNotFoundError:
                 pass
             except (IsADirectoryError, PermissionError):
                 _remove_tree(name, self.fd)
         try:
-            os.rmdir(self.dir_path)
+            posix.rmdir(self.dir_path)
         except FileNotFoundError:
             pass
 
 
 def _remove_tree(name: str, parent: int) -> None:
     """A folder in a state directory is none of ours; it goes all the same, without following links."""
-    fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+    fd = posix.open(name, posix.O_RDONLY | posix.O_DIRECTORY | posix.O_NOFOLLOW | posix.O_CLOEXEC, dir_fd=parent)
     try:
-        for inner in os.listdir(fd):
-            if stat.S_ISDIR(os.lstat(inner, dir_fd=fd).st_mode):
+        for inner in posix.listdir(fd):
+            if S_ISDIR(posix.lstat(inner, dir_fd=fd).st_mode):
                 _remove_tree(inner, fd)
             else:
-                os.unlink(inner, dir_fd=fd)
+                posix.unlink(inner, dir_fd=fd)
     finally:
-        os.close(fd)
-    os.rmdir(name, dir_fd=parent)
+        posix.close(fd)
+    posix.rmdir(name, dir_fd=parent)
 
 
 class Store:
@@ -334,17 +335,17 @@ class Store:
     __slots__ = ("root",)
 
     def __init__(self, root: str) -> None:
-        self.root = os.path.abspath(root)
+        self.root = absolute(root)
 
     def _check_root(self) -> None:
         """A root that others can write, or that is a symlink, could be swapped under us."""
-        st = os.lstat(self.root)
+        st = posix.lstat(self.root)
         bad = ""
-        if not stat.S_ISDIR(st.st_mode):
-            bad = "it is not a directory" if not stat.S_ISLNK(st.st_mode) else "it is a symbolic link"
+        if not S_ISDIR(st.st_mode):
+            bad = "it is not a directory" if not S_ISLNK(st.st_mode) else "it is a symbolic link"
         elif st.st_mode & 0o022:
             bad = "others may write to it"
-        elif st.st_uid not in (0, os.geteuid()):
+        elif st.st_uid not in (0, posix.geteuid()):
             bad = "it belongs to another user"
         if bad:
             raise StateError(
@@ -362,10 +363,10 @@ class Store:
         path = f"{self.root}/{id}"
         try:
             try:
-                os.mkdir(path, 0o700)
+                posix.mkdir(path, 0o700)
             except FileNotFoundError:
-                os.makedirs(self.root, 0o700, exist_ok=True)
-                os.mkdir(path, 0o700)
+                make_folders(self.root, 0o700)
+                posix.mkdir(path, 0o700)
         except FileExistsError:
             raise StateError(
                 "container with given ID already exists", where=path, todo="delete it, or use another id"
@@ -381,7 +382,7 @@ class Store:
             self._check_root()
             return Entry(self.root, id)
         except BaseException:
-            os.rmdir(path)
+            posix.rmdir(path)
             raise
 
     def open(self, id: str) -> Entry:
@@ -409,7 +410,7 @@ class Store:
     def ids(self) -> list[str]:
         """Ids of all containers, in no order."""
         try:
-            names = os.listdir(self.root)
+            names = posix.listdir(self.root)
         except FileNotFoundError:
             return []
         return [n for n in names if n[0] in _FIRST and _OTHER.issuperset(n)]

@@ -189,16 +189,25 @@ def bundle(bundles: Bundles) -> Bundle:
     return bundles()
 
 
-def children_named(text: str) -> list[int]:
-    """Pids of all processes whose command line has the text."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
+def lasting_inits(cgroup: str) -> list[int]:
+    """Pids of init processes that stay: those in our cgroups, and those still where they were born.
+
+    Other containers may live on the machine: their inits are in cgroups of their own but for a moment.
+    """
+    own = Path("/proc/self/cgroup").read_text()
+    for _ in range(20):
+        found = []
+        for entry in Path("/proc").iterdir():
             try:
-                if text.encode() in (entry / "cmdline").read_bytes():
-                    found.append(int(entry.name))
+                if entry.name.isdigit() and b"pyoci-init" in (entry / "cmdline").read_bytes():
+                    groups = (entry / "cgroup").read_text()
+                    if f"{cgroup}/" in groups or groups == own:
+                        found.append(int(entry.name))
             except OSError:
                 continue
+        if not found:
+            break
+        time.sleep(0.05)
     return found
 
 
@@ -208,7 +217,7 @@ def snapshot(bundles: Bundles) -> dict[str, Any]:
     state = sorted(p.name for p in bundles.root.iterdir()) if bundles.root.exists() else []
     with open("/proc/self/mountinfo") as f:
         mounts = f.read().count("\n")
-    return {"mounts": mounts, "cgroups": groups, "state": state, "inits": children_named("pyoci-init")}
+    return {"mounts": mounts, "cgroups": groups, "state": state, "inits": lasting_inits(bundles.cgroup)}
 
 
 __all__ = ["Bundle", "Bundles", "snapshot"]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import os
+import posix
+
+from pyoci.paths import decode
 
 _NOT_CONTROLLERS = frozenset(
     b"rw ro xattr noprefix clone_children cpuset_v2_mode none nsdelegate memory_recursiveprot relatime "
@@ -43,7 +45,7 @@ def _unescape(field: bytes) -> str:
     if b"\\" in field:
         for code, char in ((b"\\040", b" "), (b"\\011", b"\t"), (b"\\012", b"\n"), (b"\\134", b"\\")):
             field = field.replace(code, char)
-    return os.fsdecode(field)
+    return decode(field)
 
 
 def parse_hierarchies(mountinfo: bytes) -> Hierarchies:
@@ -61,7 +63,7 @@ def parse_hierarchies(mountinfo: bytes) -> Hierarchies:
             unified = unified or mountpoint
         elif fstype == b"cgroup":
             words = [w for w in options.split(b",") if w not in _NOT_CONTROLLERS and not w.startswith(b"release_agent")]
-            controllers = tuple(os.fsdecode(w) for w in words)
+            controllers = tuple(decode(w) for w in words)
             if controllers and controllers not in seen:
                 seen.add(controllers)
                 v1.append(Hierarchy(controllers, mountpoint, _unescape(fields[3])))
@@ -70,11 +72,11 @@ def parse_hierarchies(mountinfo: bytes) -> Hierarchies:
 
 def read_hierarchies() -> Hierarchies:
     """The hierarchies of this machine (proc(5), /proc/PID/mountinfo)."""
-    fd = os.open("/proc/self/mountinfo", os.O_RDONLY | os.O_CLOEXEC)
+    fd = posix.open("/proc/self/mountinfo", posix.O_RDONLY | posix.O_CLOEXEC)
     try:
         parts = []
-        while part := os.read(fd, 1 << 17):
+        while part := posix.read(fd, 1 << 17):
             parts.append(part)
         return parse_hierarchies(b"".join(parts))
     finally:
-        os.close(fd)
+        posix.close(fd)

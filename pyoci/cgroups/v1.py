@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-import os
+import posix
 import time
 
 from pyoci.errors import KernelError, OCIError, StateError
@@ -25,27 +25,27 @@ _TODO = {
 
 
 def _text(e: OSError) -> str:
-    word = os.strerror(e.errno or 0)
+    word = posix.strerror(e.errno or 0)
     return f"{word[:1].lower()}{word[1:]} ({errno.errorcode.get(e.errno or 0, e.errno)})"
 
 
 def _write(path: str, value: str) -> None:
-    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    fd = posix.open(path, posix.O_WRONLY | posix.O_CLOEXEC)
     try:
-        os.write(fd, value.encode())
+        posix.write(fd, value.encode())
     finally:
-        os.close(fd)
+        posix.close(fd)
 
 
 def _read(path: str) -> str:
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
     try:
         parts = []
-        while part := os.read(fd, 1 << 16):
+        while part := posix.read(fd, 1 << 16):
             parts.append(part)
         return b"".join(parts).decode()
     finally:
-        os.close(fd)
+        posix.close(fd)
 
 
 class V1Driver:
@@ -96,7 +96,7 @@ class V1Driver:
         for directory in self._dirs:
             cpuset = directory == self._paths.get("cpuset")
             try:
-                os.mkdir(directory, 0o755)
+                posix.mkdir(directory, 0o755)
                 self._made.append(directory)
             except FileNotFoundError:
                 self._make_parents(directory, cpuset)
@@ -119,7 +119,7 @@ class V1Driver:
         for part in directory[len(at) + 1 :].split("/"):
             at = f"{at}/{part}"
             try:
-                os.mkdir(at, 0o755)
+                posix.mkdir(at, 0o755)
             except FileExistsError:
                 pass
             except OSError as e:
@@ -149,13 +149,13 @@ class V1Driver:
         try:
             for directory in self._dirs:
                 if directory == self._paths.get("unified"):
-                    unified = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+                    unified = posix.open(directory, posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC)
                 else:
-                    files.append(os.open(f"{directory}/tasks", os.O_WRONLY | os.O_CLOEXEC))
+                    files.append(posix.open(f"{directory}/tasks", posix.O_WRONLY | posix.O_CLOEXEC))
         except OSError as e:
             for fd in files:
-                os.close(fd)
-            raise self._failed("cannot open the cgroup", os.fsdecode(e.filename or ""), e) from None
+                posix.close(fd)
+            raise self._failed("cannot open the cgroup", str(e.filename or ""), e) from None
         return files, unified
 
     def enter(self, pid: int) -> None:
@@ -270,7 +270,7 @@ class V1Driver:
                 for pid in new:
                     seen.add(pid)
                     try:
-                        os.kill(pid, signal)
+                        posix.kill(pid, signal)
                     except ProcessLookupError:
                         pass
         finally:
@@ -323,7 +323,7 @@ def _tree(directory: str) -> list[str]:
         folder = todo.pop()
         out.append(folder)
         try:
-            with os.scandir(folder) as entries:
+            with posix.scandir(folder) as entries:
                 todo += [e.path for e in entries if e.is_dir(follow_symlinks=False)]
         except (FileNotFoundError, NotADirectoryError):
             continue
@@ -333,7 +333,7 @@ def _tree(directory: str) -> list[str]:
 def _remove_tree(directory: str) -> bool:
     """Whether the group is gone; False while the kernel says busy."""
     try:
-        os.rmdir(directory)
+        posix.rmdir(directory)
         return True
     except FileNotFoundError:
         return True
@@ -342,7 +342,7 @@ def _remove_tree(directory: str) -> bool:
             raise KernelError("cannot remove the cgroup", errno=e.errno or 0, where=directory, why=_text(e)) from None
     for folder in reversed(_tree(directory)):
         try:
-            os.rmdir(folder)
+            posix.rmdir(folder)
         except FileNotFoundError:
             continue
         except OSError:

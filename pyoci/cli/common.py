@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import os
+import posix
 
+from pyoci import paths
 from pyoci.lifecycle.request import CreateRequest
 from pyoci.state import default_root
 
@@ -14,12 +15,12 @@ if TYPE_CHECKING:
 
 def root(options: Options) -> str:
     """The state root: --root, or the default for the caller."""
-    return os.path.abspath(options.globals.get("root") or default_root())
+    return paths.absolute(options.globals.get("root") or default_root())
 
 
 def create_request(options: Options) -> CreateRequest:
     """The request of create and run."""
-    request = CreateRequest(root(options), options.args[0], os.path.realpath(options.text("bundle") or "."))
+    request = CreateRequest(root(options), options.args[0], _bundle(options))
     request.pid_file = options.text("pid-file")
     request.console_socket = options.text("console-socket")
     request.preserve_fds = options.number("preserve-fds")
@@ -30,8 +31,16 @@ def create_request(options: Options) -> CreateRequest:
     return request
 
 
+def _bundle(options: Options) -> str:
+    path = options.text("bundle") or "."
+    try:
+        return paths.real(path)
+    except OSError:
+        return paths.absolute(path)  # create says what is wrong with it
+
+
 def out(text: str) -> None:
     """Print to standard output, all of it."""
     data = memoryview(text.encode("utf-8", "backslashreplace"))
     while data:
-        data = data[os.write(1, data) :]
+        data = data[posix.write(1, data) :]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
+import posix
 import sys
 
 from pyoci.cli.parse import Options, parse
 from pyoci.errors import OCIError, UsageError
+from pyoci.paths import decode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def _internal(e: BaseException, debug: bool) -> OCIError:
     if isinstance(e, MemoryError):
         return OCIError("out of memory", why="cannot allocate memory (ENOMEM)")
     if isinstance(e, OSError):
-        name = os.fsdecode(e.filename) if isinstance(e.filename, str | bytes) else ""
+        name = decode(e.filename) if isinstance(e.filename, bytes) else str(e.filename or "")
         text = (e.strerror or str(e)) or type(e).__name__
         return OCIError("a system call failed", where=name, why=text[:1].lower() + text[1:])
     if debug:
@@ -50,7 +51,7 @@ def _internal(e: BaseException, debug: bool) -> OCIError:
 
 def _write(fd: int, text: str) -> None:
     try:
-        os.write(fd, text.encode("utf-8", "backslashreplace"))
+        posix.write(fd, text.encode("utf-8", "backslashreplace"))
     except OSError:
         pass  # nobody reads: there is nobody to tell
 
@@ -71,12 +72,14 @@ def _log(options: Options, message: str) -> None:
         return
     _write(2, message + "\n")
     try:
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+        fd = posix.open(
+            path, posix.O_WRONLY | posix.O_CREAT | posix.O_APPEND | posix.O_NOFOLLOW | posix.O_CLOEXEC, 0o644
+        )
     except OSError as e:
         _write(2, f"cannot write the log {path}: {(e.strerror or '').lower()}\n")
         return
     _write(fd, record)
-    os.close(fd)
+    posix.close(fd)
 
 
 def run(argv: list[str]) -> int:
@@ -105,8 +108,4 @@ def run(argv: list[str]) -> int:
 def main() -> NoReturn:
     """Entry point of the command; ends the process without the interpreter's finalisation, which costs 1–2 ms."""
     code = run(sys.argv[1:])
-    try:
-        sys.stdout.flush()
-    except OSError:
-        code = code or 1
-    os._exit(code)
+    posix._exit(code)

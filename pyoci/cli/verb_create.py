@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pyoci import native
 from pyoci.cli.common import create_request
 from pyoci.lifecycle.create import create
 
@@ -11,5 +12,6 @@ if TYPE_CHECKING:
 
 
 def run(options: Options) -> int:
+    native.hold_signals()
     create(create_request(options))
     return 0

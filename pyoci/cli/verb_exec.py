@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pyoci import native
 from pyoci.cli.common import root
 from pyoci.errors import UsageError
 from pyoci.lifecycle.exec_ import exec_
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
 
 def run(options: Options) -> int:
+    native.hold_signals()
     request = ExecRequest(root(options), options.args[0])
     request.process_file = options.text("process")
     request.detach = options.on("detach")

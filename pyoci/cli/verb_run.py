@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pyoci import native
 from pyoci.cli.common import create_request
 from pyoci.lifecycle.run import run as run_container
 
@@ -11,4 +12,5 @@ if TYPE_CHECKING:
 
 
 def run(options: Options) -> int:
+    native.hold_signals()
     return run_container(create_request(options), options.on("detach"), options.on("keep"))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
-from _signal import pidfd_send_signal
+import posix
 
+from pyoci import native
 from pyoci.errors import OCIError, StateError
 from pyoci.state import Entry, State, Store, boot_id, process_alive
 
@@ -68,11 +68,11 @@ class Found:
             StateError: init is gone.
         """
         try:
-            fd = os.pidfd_open(self.state.pid)
+            fd = posix.pidfd_open(self.state.pid)
         except (ProcessLookupError, OSError):
             raise not_running() from None
         if not self.alive():
-            os.close(fd)
+            posix.close(fd)
             raise not_running()
         return fd
 
@@ -88,13 +88,13 @@ class Found:
         """
         fd = self.pidfd()
         try:
-            pidfd_send_signal(fd, number)
+            native.send_signal(fd, number)
         except ProcessLookupError:
             raise not_running() from None
         except OSError as e:
-            raise OCIError(f"cannot send signal {number}", why=os.strerror(e.errno or 0)) from None
+            raise OCIError(f"cannot send signal {number}", why=posix.strerror(e.errno or 0)) from None
         finally:
-            os.close(fd)
+            posix.close(fd)
 
 
 def not_running() -> StateError:

@@ -7,9 +7,9 @@ when its runtime does, until the state says "created".
 
 from __future__ import annotations
 
-import os
+import posix
 
-from pyoci import native
+from pyoci import native, paths
 from pyoci.cgroups import Disabled
 from pyoci.cgroups.compile import cgroup_path, compile_v1
 from pyoci.cgroups.hierarchies import read_hierarchies
@@ -94,15 +94,18 @@ class Creation:
         path = root.need("path")
         if not path.startswith("/"):
             path = f"{self.request.bundle}/{path}"
-        path = os.path.normpath(path)
-        if not os.path.isdir(path):
+        path = paths.absolute(path)
+        try:
+            real = paths.real(f"{path}/")  # the slash: only a directory will do
+        except OSError as e:
             raise ConfigError(
-                f"root filesystem {path} is not a directory" if os.path.lexists(path) else f"no root filesystem {path}",
+                f"root filesystem {path} is not a directory"
+                if isinstance(e, NotADirectoryError)
+                else f"no root filesystem {path}",
                 where="root.path",
-                why="no such file or directory" if not os.path.lexists(path) else "not a directory",
+                why=native.errno_text(e.errno or 0),
                 todo="correct root.path, or unpack the image there",
-            )
-        real = os.path.realpath(path)
+            ) from None
         if real == "/":
             raise ConfigError(
                 "the host's root cannot be a container's",
@@ -140,7 +143,7 @@ class Creation:
     def _check_fds(self) -> None:
         for fd in range(3, 3 + self.request.preserve_fds):
             try:
-                os.fstat(fd)
+                posix.fstat(fd)
             except OSError:
                 raise OCIError(
                     f"file descriptor {fd} is not open",
@@ -159,12 +162,12 @@ class Creation:
         state.bundle = r.bundle
         state.boot_id = boot_id()
         state.rootfs = self._root_text()
-        state.owner = os.geteuid()
+        state.owner = posix.geteuid()
         state.annotations = self.spec.mapping("annotations")
         state.status_hint = "creating"
         state.cgroup_paths = self.driver.paths()
-        state.runtime_pid = os.getpid()
-        state.runtime_start_time = process_start_time(os.getpid()) or 0
+        state.runtime_pid = posix.getpid()
+        state.runtime_start_time = process_start_time(posix.getpid()) or 0
         hooks = self.spec.obj("hooks")
         state.has_poststart = bool(hooks and hooks.objs("poststart"))
         state.has_poststop = bool(hooks and hooks.objs("poststop"))
@@ -217,8 +220,8 @@ class Creation:
     def _at_point(self, point: int, launch: Launch) -> None:
         if point == ops.POINT_HOOKS:
             text = self.state_json("creating", launch.pid)
-            os.write(self.creating_fd, text)
-            os.write(self.created_fd, self.state_json("created", launch.pid))
+            posix.write(self.creating_fd, text)
+            posix.write(self.created_fd, self.state_json("created", launch.pid))
             if self.spec.has("hooks"):
                 from pyoci.hooks import run_hooks
 
@@ -246,14 +249,16 @@ class Creation:
 
 def write_pid_file(path: str, pid: int) -> None:
     """Write a pid file: digits only, replaced as a whole, never through a symlink."""
-    temporary = f"{path}.{os.getpid()}.tmp"
+    temporary = f"{path}.{posix.getpid()}.tmp"
     try:
-        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+        fd = posix.open(
+            temporary, posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | posix.O_NOFOLLOW | posix.O_CLOEXEC, 0o644
+        )
         try:
-            os.write(fd, str(pid).encode())
+            posix.write(fd, str(pid).encode())
         finally:
-            os.close(fd)
-        os.rename(temporary, path)
+            posix.close(fd)
+        posix.rename(temporary, path)
     except OSError as e:
         raise OCIError(
             f"cannot write the pid file {path}",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import posix
 from select import poll
 
 from pyoci.errors import OCIError, StateError
@@ -64,7 +64,7 @@ def _end(found: Found) -> None:
             waiter = poll()
             waiter.register(fd, 1)
             waiter.poll(10_000)
-            os.close(fd)
+            posix.close(fd)
     if found.state.cgroup_paths:
         found.driver().kill_all(_SIGKILL)
 
@@ -78,7 +78,7 @@ def _poststop(found: Found) -> None:
         spec, text = state_json(found, "stopped")
         run_hooks(spec, "poststop", text)
     except OCIError as e:
-        os.write(2, f"warning: {e}\n".encode("utf-8", "backslashreplace"))
+        posix.write(2, f"warning: {e}\n".encode("utf-8", "backslashreplace"))
 
 
 def _wreck(root: str, id: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import posix
 
 from pyoci import native
 from pyoci.errors import ConfigError, OCIError, StateError
@@ -117,8 +117,8 @@ def namespaces_to_join(pid: int) -> int:
     flags = 0
     for name, file in _FILES.items():
         try:
-            theirs = os.readlink(f"/proc/{pid}/ns/{file}")
-            if theirs != os.readlink(f"/proc/self/ns/{file}"):
+            theirs = posix.readlink(f"/proc/{pid}/ns/{file}")
+            if theirs != posix.readlink(f"/proc/self/ns/{file}"):
                 flags |= NAMESPACES[name]
         except FileNotFoundError:
             raise StateError("container not running") from None

@@ -1,13 +1,12 @@
 """Stays with a process in the foreground: passes signals on, shows its terminal, gives its exit status.
 
-Not on the create/start path: `signal`, `select` and `termios` load only here.
+Signals come over a signalfd, so that no Python signal handler is needed; `termios` loads only for a terminal.
 """
 
 from __future__ import annotations
 
-import os
-import select
-from _signal import pidfd_send_signal, signal
+import posix
+from select import POLLIN, poll
 
 from pyoci import native
 
@@ -15,8 +14,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyoci.lifecycle.launch import Launch
 
-# HUP INT QUIT USR1 USR2 TERM CONT TSTP; `signal` itself would load enum, 5 ms
-_FORWARDED = (1, 2, 3, 10, 12, 15, 18, 20)
 _SIGWINCH = 28
 
 
@@ -27,42 +24,35 @@ def attend(launch: Launch, proxy: tuple[int, int] | None) -> int:
         launch: a launch that has run.
         proxy: socket pair whose second end was its console socket, if it has a terminal.
     """
-    with Forwarder(launch.pidfd) as forwarder:
-        if proxy is not None:
-            os.close(proxy[1])
-            master = native.receive_fd(proxy[0])
-            os.close(proxy[0])
-            _show_terminal(master, launch.pidfd, forwarder)
-            os.close(master)
-        return launch.wait()
+    signals = native.signal_fd()
+    poller = poll()
+    poller.register(signals, POLLIN)
+    poller.register(launch.pidfd, POLLIN)
+    if proxy is None:
+        while not _ended(launch.pidfd, signals, -1, [fd for fd, _ in poller.poll()]):
+            pass
+    else:
+        posix.close(proxy[1])
+        master = native.receive_fd(proxy[0])
+        posix.close(proxy[0])
+        _show_terminal(Terminal(master, poller), launch.pidfd, signals)
+        posix.close(master)
+    posix.close(signals)
+    return launch.wait()
 
 
-class Forwarder:
-    """Sends the signals this process gets to another; the old handlers come back at the end."""
-
-    def __init__(self, pidfd: int) -> None:
-        self.pidfd = pidfd
-        self.master = -1
-        self._old: dict[int, object] = {}
-
-    def __enter__(self) -> Forwarder:
-        for number in (*_FORWARDED, _SIGWINCH):
-            self._old[number] = signal(number, self._pass)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._old.items():
-            signal(number, handler)
-
-    def _pass(self, number: int, frame: object) -> None:
+def _ended(pidfd: int, signals: int, master: int, ready: list[int]) -> bool:
+    """Pass the signals on that have come; whether the process has ended."""
+    while signals in ready and (number := native.next_signal(signals)):
         if number == _SIGWINCH:
-            if self.master >= 0:
-                copy_size(self.master)
-            return
+            if master >= 0:
+                copy_size(master)
+            continue
         try:
-            pidfd_send_signal(self.pidfd, number)
+            native.send_signal(pidfd, number)
         except ProcessLookupError:
-            pass  # it has just ended
+            break  # it has just ended
+    return pidfd in ready
 
 
 def copy_size(master: int) -> None:
@@ -78,48 +68,67 @@ def copy_size(master: int) -> None:
             continue
 
 
-def _show_terminal(master: int, pidfd: int, forwarder: Forwarder) -> None:
+class Terminal:
+    """The container's terminal, and what it is copied to and from: fds 1 and 0."""
+
+    __slots__ = ("master", "poller")
+
+    def __init__(self, master: int, poller: poll) -> None:
+        self.master = master
+        self.poller = poller
+        poller.register(master, POLLIN)
+        poller.register(0, POLLIN)
+
+    def copy(self, ready: list[int]) -> bool:
+        """Copy what is there; False once nobody has the terminal open any more."""
+        if self.master in ready:
+            try:
+                data = posix.read(self.master, 65536)
+            except OSError:  # EIO: its last user has closed it
+                return False
+            if not data:
+                return False
+            _write_all(1, data)
+        if 0 in ready:
+            data = posix.read(0, 65536)
+            if data:
+                _write_all(self.master, data)
+            else:
+                self.poller.unregister(0)
+                _write_all(self.master, b"\x04")  # end of input, as a terminal says it
+        return True
+
+    def drain(self) -> None:
+        """Copy the last output of a process that has ended; a child of its may hold the terminal open for ever."""
+        rest = poll()
+        rest.register(self.master, POLLIN)
+        while rest.poll(0) and self.copy([self.master]):
+            pass
+
+
+def _show_terminal(terminal: Terminal, pidfd: int, signals: int) -> None:
     import termios
     import tty
 
-    copy_size(master)
-    forwarder.master = master
-    saved = termios.tcgetattr(0) if os.isatty(0) else None
+    copy_size(terminal.master)
+    saved = termios.tcgetattr(0) if posix.isatty(0) else None
     try:
         if saved is not None:
             tty.setraw(0)
-        _copy(master)
+        while True:
+            ready = [fd for fd, _ in terminal.poller.poll()]
+            if _ended(pidfd, signals, terminal.master, ready):
+                terminal.drain()
+                return
+            if not terminal.copy(ready):
+                terminal.poller.unregister(terminal.master)
+                return
     finally:
-        forwarder.master = -1
         if saved is not None:
             termios.tcsetattr(0, termios.TCSADRAIN, saved)
-
-
-def _copy(master: int) -> None:
-    """Copy both ways until the terminal has no user any more (EIO)."""
-    poller = select.poll()
-    poller.register(master, select.POLLIN)
-    poller.register(0, select.POLLIN)
-    while True:
-        for fd, events in poller.poll():
-            if fd == master:
-                try:
-                    data = os.read(master, 65536)
-                except OSError:  # EIO: the last user of the slave has closed it
-                    return
-                if not data:
-                    return
-                _write_all(1, data)
-            else:
-                data = os.read(0, 65536) if events & (select.POLLIN | select.POLLHUP) else b""
-                if data:
-                    _write_all(master, data)
-                else:
-                    poller.unregister(0)
-                    _write_all(master, b"\x04")  # end of input, as a terminal says it
 
 
 def _write_all(fd: int, data: bytes) -> None:
     view = memoryview(data)
     while view:
-        view = view[os.write(fd, view) :]
+        view = view[posix.write(fd, view) :]

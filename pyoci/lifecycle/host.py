@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import posix
 
 from pyoci.errors import OCIError
 from pyoci.plan.facts import HostFacts
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
 
 def read_small(path: str) -> bytes:
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
     try:
-        return os.read(fd, 65536)
+        return posix.read(fd, 65536)
     finally:
-        os.close(fd)
+        posix.close(fd)
 
 
 def in_user_namespace() -> bool:
@@ -29,7 +29,7 @@ def in_user_namespace() -> bool:
 
 
 def kernel_version() -> tuple[int, ...]:
-    release = os.uname().release
+    release = posix.uname().release
     numbers = []
     for part in release.split("-")[0].split(".")[:2]:
         numbers.append(int(part) if part.isdigit() else 0)
@@ -44,7 +44,7 @@ def read_facts(bundle: str, mode: str) -> HostFacts:
     """
     facts = HostFacts()
     facts.bundle = bundle
-    facts.euid = os.geteuid()
+    facts.euid = posix.geteuid()
     facts.kernel = kernel_version()
     facts.cgroup_mode = mode
     if facts.kernel < (5, 12):

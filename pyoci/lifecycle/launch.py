@@ -5,8 +5,7 @@ Shared by create and exec. Whatever fails, the process is killed and reaped befo
 
 from __future__ import annotations
 
-import os
-from _signal import pidfd_send_signal
+import posix
 
 from pyoci import native
 from pyoci.errors import ConfigError, KernelError
@@ -105,10 +104,10 @@ class Launch:
         if kind is not None:
             self.kill()
         for fd in self._opened:
-            os.close(fd)
+            posix.close(fd)
         self._opened.clear()
         if self.pidfd >= 0:
-            os.close(self.pidfd)
+            posix.close(self.pidfd)
             self.pidfd = -1
 
     def kill(self) -> None:
@@ -116,7 +115,7 @@ class Launch:
         for pidfd in (self._stage, self.pidfd):
             if pidfd >= 0:
                 try:
-                    pidfd_send_signal(pidfd, _SIGKILL)
+                    native.send_signal(pidfd, _SIGKILL)
                 except ProcessLookupError:
                     pass
                 self.wait(pidfd)
@@ -124,12 +123,12 @@ class Launch:
     def wait(self, pidfd: int | None = None) -> int:
         """Reap the process; its exit status as a shell says it (128 + n for signal n), -1 if it was reaped before."""
         try:
-            info = os.waitid(os.P_PIDFD, self.pidfd if pidfd is None else pidfd, os.WEXITED | _WALL)
+            info = posix.waitid(posix.P_PIDFD, self.pidfd if pidfd is None else pidfd, posix.WEXITED | _WALL)
         except ChildProcessError:
             return -1
         if info is None:
             return -1
-        return info.si_status if info.si_code == os.CLD_EXITED else 128 + info.si_status
+        return info.si_status if info.si_code == posix.CLD_EXITED else 128 + info.si_status
 
     def run(self) -> None:
         """Spawn, and serve the process until it has passed its last point (or, for exec, runs its program).
@@ -143,14 +142,14 @@ class Launch:
             try:
                 self._spawn(theirs)
             finally:
-                os.close(theirs)
+                posix.close(theirs)
             if self._stage < 0:
                 self._begin()
                 if self.plan.clone_flags & CLONE_NEWUSER:
                     native.go(ours)
             self._serve(ours)
         finally:
-            os.close(ours)
+            posix.close(ours)
 
     def _open_inputs(self) -> None:
         for item in self.plan.inputs:
@@ -158,7 +157,7 @@ class Launch:
                 self.give(item.slot, native.open_tree(item.path, item.recursive, item.where))
                 continue
             try:
-                fd = os.open(item.path, os.O_RDONLY | os.O_CLOEXEC)
+                fd = posix.open(item.path, posix.O_RDONLY | posix.O_CLOEXEC)
             except OSError as e:
                 raise ConfigError(
                     f"cannot open namespace {item.path}",
@@ -190,7 +189,7 @@ class Launch:
                 exit_signal=self._exit_signal,
             )
         finally:
-            os.close(plan_fd)
+            posix.close(plan_fd)
         if staged:
             self._stage = pidfd
         else:
@@ -205,11 +204,11 @@ class Launch:
 
     def _map(self, name: str, text: bytes, where: str) -> None:
         try:
-            fd = os.open(f"/proc/{self.pid}/{name}", os.O_WRONLY | os.O_CLOEXEC)
+            fd = posix.open(f"/proc/{self.pid}/{name}", posix.O_WRONLY | posix.O_CLOEXEC)
             try:
-                os.write(fd, text)
+                posix.write(fd, text)
             finally:
-                os.close(fd)
+                posix.close(fd)
         except OSError as e:
             raise KernelError(
                 f"cannot write {name}",
@@ -231,9 +230,9 @@ class Launch:
                 raise explain(self.plan, message, self.code)
             if message.type == native.SYNC_PID:
                 self.pid = message.value
-                self.pidfd = os.pidfd_open(self.pid)
+                self.pidfd = posix.pidfd_open(self.pid)
                 self.wait(self._stage)
-                os.close(self._stage)
+                posix.close(self._stage)
                 self._stage = -1
                 self._begin()
                 native.go(sync)

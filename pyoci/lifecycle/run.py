@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import posix
 
 from pyoci import native
 from pyoci.errors import OCIError
@@ -70,7 +70,7 @@ class RunCreation(Creation):
 
     def execute(self) -> int:
         pid = super().execute()
-        self.kept_pidfd = os.pidfd_open(pid)
+        self.kept_pidfd = posix.pidfd_open(pid)
         return pid
 
     def attend(self) -> int:
@@ -82,5 +82,5 @@ class RunCreation(Creation):
 
     def close(self) -> None:
         if self.kept_pidfd >= 0:
-            os.close(self.kept_pidfd)
+            posix.close(self.kept_pidfd)
             self.kept_pidfd = -1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import posix
 
 from pyoci import native
 from pyoci.errors import KernelError, StateError
@@ -40,7 +40,7 @@ def start(root: str, id: str) -> None:
         try:
             message = native.receive(gate)
         finally:
-            os.close(gate)
+            posix.close(gate)
         if message is not None:
             raise _failure(found, message)
         found.state.status_hint = "running"

@@ -6,10 +6,11 @@ On the hot path: imports the cffi module and nothing else. Python's fds and the 
 from __future__ import annotations
 
 import errno
-import os
+import posix
 
-from pyoci.errors import KernelError
+from pyoci.errors import KernelError, OCIError
 from pyoci.native import _runtime  # type: ignore[attr-defined]  # built at install, see build_runtime.py
+from pyoci.paths import encode
 
 lib = _runtime.lib
 ffi = _runtime.ffi
@@ -21,7 +22,7 @@ SYNC_PID = 3
 
 def errno_text(number: int) -> str:
     """The errno as clients expect it in messages: lower case, with its name."""
-    text = os.strerror(number)
+    text = posix.strerror(number)
     return f"{text[:1].lower()}{text[1:]} ({errno.errorcode.get(number, number)})"
 
 
@@ -66,7 +67,7 @@ def memfd(data: bytes) -> int:
 
 def state_memfd() -> int:
     """An unsealed memfd for the state JSON that hooks read: filled once the pid is known."""
-    return os.memfd_create("pyoci-state", os.MFD_CLOEXEC)
+    return posix.memfd_create("pyoci-state", posix.MFD_CLOEXEC)
 
 
 def socketpair() -> tuple[int, int]:
@@ -130,13 +131,62 @@ def _clone_advice(err: int) -> str:
     return ""
 
 
+_stop_fd = -1
+
+
+def hold_signals() -> None:
+    """For the command line only: HUP, INT, QUIT and TERM end a create by an error, and so by its roll-back.
+
+    Other signals that a foreground run passes on are held until `signal_fd` reads them.
+    """
+    global _stop_fd
+    if _stop_fd < 0:
+        _stop_fd = check(lib.pyoci_signal_fd(0), "cannot make a signalfd")
+
+
+def signal_fd() -> int:
+    """A signalfd(2) of every signal that is passed on, not blocking; `hold_signals` no longer interrupts."""
+    global _stop_fd
+    if _stop_fd >= 0:
+        posix.close(_stop_fd)
+        _stop_fd = -1
+    return check(lib.pyoci_signal_fd(1), "cannot make a signalfd")
+
+
+def next_signal(fd: int) -> int:
+    """The next signal's number from a signalfd, 0 when there is none."""
+    try:
+        return int.from_bytes(posix.read(fd, 128)[:4], "little")
+    except BlockingIOError:
+        return 0
+
+
+def _interrupted() -> OCIError:
+    number = next_signal(_stop_fd)
+    return OCIError("interrupted", why=f"signal {number} came", code=128 + number)
+
+
+def send_signal(pidfd: int, number: int) -> None:
+    """Signal the process of a pidfd (pidfd_send_signal(2)).
+
+    Raises:
+        OSError: ProcessLookupError when it is gone.
+    """
+    # not the one of `signal`, whose module needs the interpreter's full start (see launcher.c)
+    err = -lib.pyoci_signal(pidfd, number)
+    if err:
+        raise OSError(err, posix.strerror(err))
+
+
 def receive(sync_fd: int) -> Message | None:
     """Wait for the next message; None at the end of the channel. Interrupted by Python's signals."""
     m = ffi.new("struct sync_msg *")
     while True:
-        r = lib.pyoci_recv(sync_fd, m)
+        r = lib.pyoci_recv(sync_fd, _stop_fd, m)
         if r != -errno.EINTR:
             break
+    if r == -errno.ECANCELED:
+        raise _interrupted()
     if check(r, "the sync channel broke") == 0:
         return None
     detail = ffi.string(m.detail).decode("utf-8", "backslashreplace")
@@ -148,18 +198,18 @@ def go(sync_fd: int) -> None:
 
 
 def listen(dirfd: int, name: str) -> int:
-    return check(lib.pyoci_listen(dirfd, os.fsencode(name)), "cannot make the start gate", name)
+    return check(lib.pyoci_listen(dirfd, encode(name)), "cannot make the start gate", name)
 
 
 def connect(dirfd: int, name: str) -> int:
     """Connect to a container's start gate; raises KernelError (ECONNREFUSED: nobody waits there)."""
-    return check(lib.pyoci_connect(dirfd, os.fsencode(name), 0), "cannot reach the container's start gate", name)
+    return check(lib.pyoci_connect(dirfd, encode(name), 0), "cannot reach the container's start gate", name)
 
 
 def connect_stream(path: str) -> int:
     """Connect to the console socket of the caller."""
     return check(
-        lib.pyoci_connect(-1, os.fsencode(path), 1),
+        lib.pyoci_connect(-1, encode(path), 1),
         "cannot connect to the console socket",
         f"--console-socket {path}",
         "the caller must listen on a Unix stream socket there",
@@ -173,7 +223,7 @@ def receive_fd(sock: int) -> int:
 
 def open_tree(path: str, recursive: bool, where: str) -> int:
     return check(
-        lib.pyoci_open_tree(os.fsencode(path), recursive),
+        lib.pyoci_open_tree(encode(path), recursive),
         f"cannot open mount source {path}",
         where,
         "it must exist and be readable by the caller",
@@ -204,5 +254,7 @@ def run_hook(path: bytes, argv: list[bytes], env: list[bytes], stdin: int, timeo
     env_c = ffi.new("char *[]", [*envs, ffi.NULL])
     status = ffi.new("int *")
     out = ffi.new("char[1024]")
-    r = lib.pyoci_hook(path, argv_c, env_c, stdin, timeout_ms, status, out, 1024)
+    r = lib.pyoci_hook(path, argv_c, env_c, stdin, timeout_ms, _stop_fd, status, out, 1024)
+    if r == -errno.ECANCELED:
+        raise _interrupted()
     return -r, status[0], ffi.string(out).decode("utf-8", "backslashreplace")

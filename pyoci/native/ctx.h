@@ -45,11 +45,12 @@ struct hook {
 	char *const *envp;
 	int stdin_fd;
 	long timeout_ms; /* 0: none */
+	int stop_fd;     /* readable: give up (-ECANCELED); -1: none */
 	int status;      /* out: wait status, when run_hook gives 0 */
 	char *out;       /* out: what it printed, at most out_size - 1 bytes */
 	size_t out_size;
 };
-int run_hook(struct hook *h); /* 0, or -errno; -ETIMEDOUT when its time ran out */
+int run_hook(struct hook *h); /* 0, or -errno; -ETIMEDOUT when its time ran out, -ECANCELED by stop_fd */
 
 extern const op_fn op_table[OP_LAST];
 

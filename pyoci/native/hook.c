@@ -60,9 +60,9 @@ static int wait_hook(struct hook *h, int pidfd, int out_fd)
 		long left = deadline ? deadline - now_ms() : -1;
 		if (deadline && left <= 0)
 			return -ETIMEDOUT;
-		struct pollfd p[2] = { { pidfd, POLLIN, 0 }, { out_fd, POLLIN, 0 } };
+		struct pollfd p[3] = { { pidfd, POLLIN, 0 }, { out_fd, POLLIN, 0 }, { h->stop_fd, POLLIN, 0 } };
 		long ts[2] = { left / 1000, left % 1000 * 1000000 };
-		long r = sys(__NR_ppoll, p, out_fd < 0 ? 1 : 2, deadline ? ts : 0, 0, 8);
+		long r = sys(__NR_ppoll, p, 3, deadline ? ts : 0, 0, 8) /* a negative fd is passed over */;
 		if (r < 0 && r != -EINTR)
 			return (int)r;
 		if (r <= 0)
@@ -72,6 +72,8 @@ static int wait_hook(struct hook *h, int pidfd, int out_fd)
 			if (p[1].revents & POLLHUP)
 				out_fd = -1;
 		}
+		if (p[2].revents)
+			return -ECANCELED;
 		if (p[0].revents) { /* a grandchild may hold the pipe open: the hook itself is what counts */
 			if (out_fd >= 0)
 				drain(h, out_fd, &have);

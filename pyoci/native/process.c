@@ -247,7 +247,7 @@ OPF(hook)
 	if (!argv || op->d < 0 || op->d >= PLAN_MAX_SLOTS)
 		return fail(c, -EINVAL, "hook", NULL);
 	struct hook h = { .path = plan_str(c, op->s), .argv = argv, .envp = envp, .stdin_fd = c->slots[op->d],
-			  .timeout_ms = (long)op->c * 1000, .out = out, .out_size = sizeof out };
+			  .stop_fd = -1, .timeout_ms = (long)op->c * 1000, .out = out, .out_size = sizeof out };
 	int r = run_hook(&h);
 	if (r < 0)
 		return fail(c, r, "hook", h.path);

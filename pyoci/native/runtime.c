@@ -2,10 +2,12 @@
  * init image, every function gives >= 0 or -errno, and between clone and execveat only raw system
  * calls are made, so that any thread of any Python program may call it. */
 #include <linux/sched.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -122,9 +124,34 @@ int pyoci_socketpair(int *two)
 	return (int)sys(__NR_socketpair, AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, two);
 }
 
-/* One message: 1, 0 at the end of the channel, -errno (-EINTR so that Python sees its signals). */
-int pyoci_recv(int fd, struct sync_msg *m)
+/* Holds the signals that a foreground runtime acts on, and gives a signalfd(2) of them: of all, or of
+ * those that interrupt. Only the command line asks for it; a host program's signals are its own. */
+int pyoci_signal_fd(int all)
 {
+	const uint64_t stop = 1ull << (SIGHUP - 1) | 1ull << (SIGINT - 1) | 1ull << (SIGQUIT - 1) | 1ull << (SIGTERM - 1);
+	const uint64_t pass = stop | 1ull << (SIGUSR1 - 1) | 1ull << (SIGUSR2 - 1) | 1ull << (SIGALRM - 1) |
+			      1ull << (SIGCONT - 1) | 1ull << (SIGTSTP - 1) | 1ull << (SIGWINCH - 1) | ~0ull << 33;
+	long r = sys(__NR_rt_sigprocmask, 0 /* SIG_BLOCK */, &pass, 0, 8);
+	return (int)(r < 0 ? r : sys(__NR_signalfd4, -1, all ? &pass : &stop, 8, SFD_CLOEXEC | SFD_NONBLOCK));
+}
+
+int pyoci_signal(int pidfd, int number)
+{
+	return (int)sys(__NR_pidfd_send_signal, pidfd, number, 0, 0);
+}
+
+/* One message: 1, 0 at the end of the channel, -errno (-EINTR so that Python sees its signals, -ECANCELED
+ * when stop_fd is readable). */
+int pyoci_recv(int fd, int stop_fd, struct sync_msg *m)
+{
+	if (stop_fd >= 0) {
+		struct pollfd p[2] = { { fd, POLLIN, 0 }, { stop_fd, POLLIN, 0 } };
+		long n = sys(__NR_ppoll, p, 2, 0, 0, 8);
+		if (n < 0)
+			return (int)n;
+		if (!p[0].revents)
+			return -ECANCELED;
+	}
 	long r = sys(__NR_recvfrom, fd, m, sizeof *m, 0, 0, 0);
 	if (r < 0)
 		return r == -ECONNRESET ? 0 : (int)r;
@@ -219,10 +246,10 @@ int pyoci_ns_type(int fd)
 	return (int)sys(__NR_ioctl, fd, 0xb703 /* NS_GET_NSTYPE */);
 }
 
-int pyoci_hook(const char *path, char *const *argv, char *const *envp, int stdin_fd, long timeout_ms, int *status,
-	       char *out, size_t out_size)
+int pyoci_hook(const char *path, char *const *argv, char *const *envp, int stdin_fd, long timeout_ms, int stop_fd,
+	       int *status, char *out, size_t out_size)
 {
-	struct hook h = { .path = path, .argv = argv, .envp = envp, .stdin_fd = stdin_fd, .timeout_ms = timeout_ms,
+	struct hook h = { .path = path, .argv = argv, .envp = envp, .stdin_fd = stdin_fd, .timeout_ms = timeout_ms, .stop_fd = stop_fd,
 			  .out = out, .out_size = out_size };
 	int r = run_hook(&h);
 	*status = h.status;

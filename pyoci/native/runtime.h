@@ -25,15 +25,17 @@ int pyoci_image(void);
 int pyoci_memfd(const void *data, size_t size);
 int pyoci_spawn(struct spawn *s);
 int pyoci_socketpair(int *two);
-int pyoci_recv(int fd, struct sync_msg *m);
+int pyoci_recv(int fd, int stop_fd, struct sync_msg *m);
+int pyoci_signal_fd(int all);
+int pyoci_signal(int pidfd, int number);
 int pyoci_go(int fd);
 int pyoci_listen(int dirfd, const char *name);
 int pyoci_connect(int dirfd, const char *name, int stream);
 int pyoci_recv_fd(int sock, char *text, size_t size);
 int pyoci_open_tree(const char *path, int recursive);
 int pyoci_ns_type(int fd);
-int pyoci_hook(const char *path, char *const *argv, char *const *envp, int stdin_fd, long timeout_ms, int *status,
-	       char *out, size_t out_size);
+int pyoci_hook(const char *path, char *const *argv, char *const *envp, int stdin_fd, long timeout_ms, int stop_fd,
+	       int *status, char *out, size_t out_size);
 int pyoci_plan_check(const void *buf, size_t size);
 /* cffi end */
 

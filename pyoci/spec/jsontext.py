@@ -6,9 +6,9 @@ could read differently (duplicate keys, NaN, a byte order mark, bytes after the 
 
 from __future__ import annotations
 
-import os
-import stat
+import posix
 from _json import encode_basestring, make_scanner
+from _stat import S_ISREG
 
 from pyoci.errors import ConfigError
 
@@ -170,23 +170,23 @@ def read_file(path: str, source: str, limit: int = LIMIT) -> bytes:
         ConfigError: it is no regular file, unreadable or too large.
     """
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC | posix.O_NONBLOCK)
     except FileNotFoundError:
         raise
     except OSError as e:
         raise ConfigError("cannot read the file", where=source, why=(e.strerror or "").lower()) from None
     try:
-        st = os.fstat(fd)
-        if not stat.S_ISREG(st.st_mode):
+        st = posix.fstat(fd)
+        if not S_ISREG(st.st_mode):
             raise ConfigError("not a regular file", where=source, todo="give a JSON file")
         if st.st_size > limit:
             raise _bad(source, f"larger than {limit} bytes")
         parts = []
-        while part := os.read(fd, 1 << 20):
+        while part := posix.read(fd, 1 << 20):
             parts.append(part)
         return b"".join(parts)
     finally:
-        os.close(fd)
+        posix.close(fd)
 
 
 def dumps(value: Any, indent: int = 0, _level: int = 0) -> str:

@@ -1,0 +1,63 @@
+"""The few path functions that the hot verbs need.
+
+`os` and `os.path` are not used there: importing them costs 1.1 ms (measured), a tenth of a whole `run`.
+"""
+
+from __future__ import annotations
+
+import posix
+
+
+def encode(text: str) -> bytes:
+    """A path or argument as the kernel takes it; undecodable bytes come back as they were (PEP 383)."""
+    return text.encode("utf-8", "surrogateescape")
+
+
+def decode(data: bytes) -> str:
+    """The reverse of `encode`."""
+    return data.decode("utf-8", "surrogateescape")
+
+
+def absolute(path: str) -> str:
+    """The path from the root, without `.`, `..` and doubled slashes, by its letters only."""
+    if not path.startswith("/"):
+        path = f"{posix.getcwd()}/{path}"
+    parts: list[str] = []
+    for part in path.split("/"):
+        if part == "..":
+            del parts[-1:]
+        elif part and part != ".":
+            parts.append(part)
+    return "/" + "/".join(parts)
+
+
+def real(path: str) -> str:
+    """The path without symbolic links.
+
+    Raises:
+        OSError: there is nothing there, or it may not be reached.
+    """
+    fd = posix.open(path, posix.O_PATH | posix.O_CLOEXEC)
+    try:
+        return posix.readlink(f"/proc/self/fd/{fd}")
+    finally:
+        posix.close(fd)
+
+
+def make_folders(path: str, mode: int) -> None:
+    """Make a directory and those above it that are missing.
+
+    Args:
+        path: absolute.
+        mode: permission bits of each new one.
+
+    Raises:
+        OSError: one cannot be made.
+    """
+    try:
+        posix.mkdir(path, mode)
+    except FileExistsError:
+        return
+    except FileNotFoundError:
+        make_folders(path.rpartition("/")[0] or "/", mode)
+        posix.mkdir(path, mode)

@@ -216,7 +216,7 @@ def snapshot(bundles: Bundles) -> dict[str, Any]:
     groups = [str(p) for p in Path("/sys/fs/cgroup").glob(f"*{bundles.cgroup}/*") if p.is_dir()]
     state = sorted(p.name for p in bundles.root.iterdir()) if bundles.root.exists() else []
     with open("/proc/self/mountinfo") as f:
-        mounts = f.read().count("\n")
+        mounts = f.read().count(str(bundles.base))
     return {"mounts": mounts, "cgroups": groups, "state": state, "inits": lasting_inits(bundles.cgroup)}
 
 

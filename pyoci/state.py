@@ -9,9 +9,9 @@ from __future__ import annotations
 import errno
 import fcntl
 import posix
-import time
 from _stat import S_ISDIR, S_ISLNK
 
+from pyoci import native
 from pyoci.errors import OCIError, StateError, UsageError
 from pyoci.paths import absolute, decode, make_folders
 from pyoci.spec import jsontext
@@ -80,8 +80,18 @@ def process_alive(pid: int, start_time: int) -> bool:
 
 def now_text() -> str:
     """The time as RFC 3339 with nanoseconds, in UTC."""
-    ns = time.time_ns()
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(ns // 10**9)) + f".{ns % 10**9:09d}Z"
+    seconds, ns = divmod(native.lib.pyoci_now(), 10**9)
+    days, seconds = divmod(seconds, 86400)
+    # the calendar repeats every 400 years, 146097 days; counted from March, the leap day ends a year
+    era, day = divmod(days + 719468, 146097)
+    year = (day - day // 1460 + day // 36524 - day // 146096) // 365
+    day -= 365 * year + year // 4 - year // 100
+    month = (5 * day + 2) // 153
+    day -= (153 * month + 2) // 5 - 1
+    year += 400 * era + (month > 9)
+    month += 3 if month < 10 else -9
+    hour, minute = seconds // 3600, seconds // 60 % 60
+    return f"{year:04d}-{month:02d}-{day:02d}T{hour:02d}:{minute:02d}:{seconds % 60:02d}.{ns:09d}Z"
 
 
 def default_root() -> str:
@@ -224,6 +234,8 @@ class Entry:
                 fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
             except BlockingIOError:
+                import time  # reads the time zone: only when there is something to wait for
+
                 now = time.monotonic()
                 end = end or now + seconds
                 if now >= end:

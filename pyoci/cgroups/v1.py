@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import posix
-import time
 
 from pyoci.errors import KernelError, OCIError, StateError
 
@@ -212,6 +211,8 @@ class V1Driver:
 
     def freeze(self) -> None:
         """Freeze every process of the group; retried, as a fork in progress leaves it FREEZING (v1 freezer)."""
+        import time
+
         state = self._freezer()
         for attempt in range(1000):
             _write(state, "FROZEN")
@@ -288,10 +289,13 @@ class V1Driver:
         Raises:
             KernelError: the kernel keeps it busy for two seconds; the error names directory and pids.
         """
-        end = time.monotonic() + 2.0
+        end = 0.0
         for directory in self._dirs:
             pause = 0.0005
             while not _remove_tree(directory):
+                import time  # reads the time zone: only when there is something to wait for
+
+                end = end or time.monotonic() + 2.0
                 if time.monotonic() > end:
                     self._busy(directory)
                 time.sleep(pause)

@@ -5,13 +5,10 @@ from __future__ import annotations
 import posix
 
 from pyoci import native
+from pyoci.cgroups import Disabled
+from pyoci.cgroups.v1 import V1Driver, driver_from_paths
 from pyoci.errors import OCIError, StateError
 from pyoci.state import Entry, State, Store, boot_id, process_alive
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from pyoci.cgroups import Disabled
-    from pyoci.cgroups.v1 import V1Driver
 
 
 class Found:
@@ -54,11 +51,7 @@ class Found:
     def driver(self) -> V1Driver | Disabled:
         """The driver of the container's cgroups."""
         if not self.state.cgroup_paths:
-            from pyoci.cgroups import Disabled
-
             return Disabled()
-        from pyoci.cgroups.v1 import driver_from_paths
-
         return driver_from_paths(self.state.cgroup_paths)
 
     def pidfd(self) -> int:

@@ -201,6 +201,8 @@ class Creation:
         self.launch = launch
         with launch:
             self.driver.create()
+            # before the process is in: between "deny all" and the exceptions it could make no device
+            self.driver.apply([w for w in self.writes if w.controller == "devices"])
             launch.join(*self.driver.join_files())
             launch.give(ops.SLOT_START, native.listen(self.entry.fd, GATE))
             self.creating_fd, self.created_fd = native.state_memfd(), native.state_memfd()
@@ -215,7 +217,7 @@ class Creation:
 
     def _entered(self, launch: Launch) -> None:
         if self.writes:  # the process makes its mounts meanwhile; nothing of the container runs before POINT_CGROUP
-            self.driver.apply(self.writes)
+            self.driver.apply([w for w in self.writes if w.controller != "devices"])
 
     def _at_point(self, point: int, launch: Launch) -> None:
         if point == ops.POINT_HOOKS:

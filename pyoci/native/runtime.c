@@ -11,6 +11,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "ctx.h"
@@ -122,6 +123,14 @@ int pyoci_spawn(struct spawn *s)
 int pyoci_socketpair(int *two)
 {
 	return (int)sys(__NR_socketpair, AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, two);
+}
+
+/* Nanoseconds since 1970 (clock_gettime(2)); Python's time module reads the time zone when it is imported. */
+int64_t pyoci_now(void)
+{
+	struct timespec t = { 0, 0 };
+	clock_gettime(CLOCK_REALTIME, &t);
+	return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
 /* Holds the signals that a foreground runtime acts on, and gives a signalfd(2) of them: of all, or of

@@ -26,6 +26,7 @@ int pyoci_memfd(const void *data, size_t size);
 int pyoci_spawn(struct spawn *s);
 int pyoci_socketpair(int *two);
 int pyoci_recv(int fd, int stop_fd, struct sync_msg *m);
+int64_t pyoci_now(void);
 int pyoci_signal_fd(int all);
 int pyoci_signal(int pidfd, int number);
 int pyoci_go(int fd);

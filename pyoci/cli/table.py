@@ -152,7 +152,10 @@ VERBS = (
         "spec",
         "",
         "write a config.json to begin with",
-        (Flag("bundle", "str", "folder to write it in (default: the current one)", short="b"),),
+        (
+            Flag("bundle", "str", "folder to write it in (default: the current one)", short="b"),
+            Flag("rootless", "bool", "for a caller who is not root: a user namespace, the host's network"),
+        ),
         least=0,
         most=0,
     ),

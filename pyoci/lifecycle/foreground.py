@@ -114,7 +114,7 @@ def _show_terminal(terminal: Terminal, pidfd: int, signals: int) -> None:
     saved = termios.tcgetattr(0) if posix.isatty(0) else None
     try:
         if saved is not None:
-            tty.setraw(0)
+            tty.setraw(0, termios.TCSADRAIN)  # the default drops what was typed ahead
         while True:
             ready = [fd for fd, _ in terminal.poller.poll()]
             if _ended(pidfd, signals, terminal.master, ready):

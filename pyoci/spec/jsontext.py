@@ -18,32 +18,41 @@ if TYPE_CHECKING:
 
 LIMIT = 16 << 20  # bytes; a config of a real container is below 100 KiB
 DEPTH = 64
+DIGITS = 40
 _BLANK = " \t\n\r"
+_INFINITY = float("inf")
 
 
 class _Duplicate(Exception):
     pass
 
 
+class _Word(ValueError):
+    """A word or number that is no strict JSON."""
+
+
 def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     out = dict(pairs)
     if len(out) != len(pairs):
-        seen: set[str] = set()
-        for key, _ in pairs:
-            if key in seen:
-                raise _Duplicate(key)
-            seen.add(key)
+        raise _Duplicate
     return out
 
 
 def _constant(name: str) -> Any:
-    raise ValueError(f"{name} is not JSON")
+    raise _Word(f"{name} is not JSON")
 
 
 def _integer(digits: str) -> int:
-    if len(digits) > 40:
-        raise ValueError("a number of more than 40 digits")
+    if len(digits) > DIGITS:
+        raise _Word(f"a number of more than {DIGITS} digits")
     return int(digits)
+
+
+def _fraction(digits: str) -> float:
+    value = float(digits)
+    if value in (_INFINITY, -_INFINITY):
+        raise _Word(f"the number {digits[:40]} is out of range")
+    return value
 
 
 class _Rules:
@@ -52,7 +61,7 @@ class _Rules:
     strict = True
     object_hook = None
     object_pairs_hook = staticmethod(_pairs)
-    parse_float = float
+    parse_float = staticmethod(_fraction)
     parse_int = staticmethod(_integer)
     parse_constant = staticmethod(_constant)
 
@@ -63,35 +72,22 @@ class _Rules:
 _scan = make_scanner(_Rules())  # type: ignore[arg-type]  # any object with these attributes will do
 
 
-def _depth(text: str) -> int:
-    """Deepest nesting; brackets inside strings do not count."""
-    if text.count("{") + text.count("[") <= DEPTH:
-        return 0
-    depth = deepest = i = 0
-    size = len(text)
-    while i < size:
-        c = text[i]
-        if c == '"':
-            i += 1
-            while i < size and text[i] != '"':
-                i += 2 if text[i] == "\\" else 1
-        elif c in "{[":
-            depth += 1
-            if depth > DEPTH:
-                return depth
-            deepest = max(deepest, depth)
-        elif c in "}]":
-            depth -= 1
-        i += 1
-    return deepest
+def _is_deep(value: Any) -> bool:
+    """Whether it nests deeper than DEPTH; level by level, so that only containers are looked at one by one."""
+    level = [value]
+    for _ in range(DEPTH):
+        items = [item for c in level for item in (c.values() if type(c) is dict else c if type(c) is list else ())]
+        level = [item for item in items if type(item) is dict or type(item) is list]
+        if not level:
+            return False
+    return True
 
 
-def _place(text: str, at: int) -> str:
-    line = text.count("\n", 0, at) + 1
-    return f"line {line} column {at - (text.rfind(chr(10), 0, at) + 1) + 1}"
+def _bad(source: str, why: str, text: str = "", at: int = -1) -> ConfigError:
+    if at >= 0:
+        from pyoci.spec.jsonplace import place
 
-
-def _bad(source: str, why: str) -> ConfigError:
+        why = f"{why} at {place(text, at)}"
     return ConfigError("not a usable JSON document", where=source, why=why, todo="correct the file")
 
 
@@ -112,15 +108,24 @@ def loads(data: bytes, source: str, limit: int = LIMIT) -> Any:
         raise _bad(source, "the file is empty")
     if data.startswith(b"\xef\xbb\xbf"):
         raise _bad(source, "it starts with a byte order mark")
-    if b"\0" in data or b"\\u0000" in data:
-        raise _bad(source, "it has a NUL byte")
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as e:
         raise _bad(source, f"byte {e.start} is not UTF-8") from None
-    if _depth(text) > DEPTH:
-        raise _bad(source, f"nested deeper than {DEPTH} levels")
-    return _parse(text, source)
+    if "\0" in text:
+        raise _bad(source, "a NUL byte", text, text.index("\0"))
+    value = _parse(text, source)
+    if _is_deep(value):
+        raise _deep(text, source)
+    if "\\u" in text:
+        _check_escapes(value, source)
+    return value
+
+
+def _deep(text: str, source: str) -> ConfigError:
+    from pyoci.spec.jsonplace import too_deep
+
+    return _bad(source, f"nested deeper than {DEPTH} levels", text, too_deep(text, DEPTH))
 
 
 def _parse(text: str, source: str) -> Any:
@@ -128,33 +133,48 @@ def _parse(text: str, source: str) -> Any:
     try:
         value, end = _scan(text, start)
     except StopIteration as e:
-        raise _bad(source, f"no value at {_place(text, e.value or 0)}") from None
-    except _Duplicate as e:
-        raise _bad(source, f'the key "{e.args[0][:80]}" stands twice in one object') from None
+        raise _bad(source, "no value", text, e.value or 0) from None
+    except _Duplicate:
+        from pyoci.spec.jsonplace import repeated_key
+
+        key, at = repeated_key(text)
+        raise _bad(source, f'the key "{key[:80]}" stands twice in one object: again', text, at) from None
     except RecursionError:
-        raise _bad(source, "nested too deeply") from None
+        raise _deep(text, source) from None
+    except _Word as e:
+        from pyoci.spec.jsonplace import bad_word
+
+        raise _bad(source, str(e), text, bad_word(text, DIGITS)) from None
     except SystemError:
         # Up to Python 3.12 the scanner takes its exception from json.decoder only if that is loaded.
         import json.decoder  # noqa: F401 — only on this failing path
 
         return _parse(text, source)
     except ValueError as e:
-        at = getattr(e, "pos", None)
-        where = f" at {_place(text, at)}" if at is not None else ""
-        raise _bad(source, f"{getattr(e, 'msg', e)}{where}") from None
+        raise _bad(source, getattr(e, "msg", str(e)).lower(), text, getattr(e, "pos", -1)) from None
     rest = text[end:].lstrip(_BLANK)
     if rest:
-        raise _bad(source, f"something follows the document at {_place(text, len(text) - len(rest))}")
-    if "\\ud" in text or "\\uD" in text:
-        _no_surrogates(value, source)
+        raise _bad(source, "something follows the document", text, len(text) - len(rest))
     return value
 
 
-def _no_surrogates(value: Any, source: str) -> None:
-    try:
-        dumps(value).encode("utf-8")
-    except UnicodeEncodeError:
-        raise _bad(source, "a lone surrogate (\\ud800 to \\udfff) in a string") from None
+def _check_escapes(value: Any, source: str) -> None:
+    """What escapes can smuggle into a string: a NUL, which ends a string for the kernel, or half a surrogate pair."""
+    todo = [value]
+    while todo:
+        item = todo.pop()
+        if type(item) is dict:
+            todo += item
+            todo += item.values()
+        elif type(item) is list:
+            todo += item
+        elif type(item) is str:
+            if "\0" in item:
+                raise _bad(source, "a NUL character (\\u0000) in a string")
+            try:
+                item.encode("utf-8")
+            except UnicodeEncodeError:
+                raise _bad(source, "a lone surrogate (\\ud800 to \\udfff) in a string") from None
 
 
 def read_file(path: str, source: str, limit: int = LIMIT) -> bytes:

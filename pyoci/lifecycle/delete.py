@@ -98,7 +98,8 @@ def _wreck(root: str, id: str) -> None:
         wanted = None
         try:
             config = jsontext.loads(entry.read_blob("config.json"), "config.json")
-            wanted = config.get("linux", {}).get("cgroupsPath")
+            found = config.get("linux", {}).get("cgroupsPath")
+            wanted = found if isinstance(found, str) else None
         except (OCIError, OSError, AttributeError):
             pass
         try:

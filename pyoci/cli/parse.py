@@ -115,6 +115,9 @@ def parse(argv: list[str]) -> Options:
     out = Options()
     i = 0
     while i < len(argv) and argv[i].startswith("-") and argv[i] != "-":
+        if argv[i] == "--":
+            i += 1
+            break
         i = _take(argv, i, GLOBALS, out.globals, "")
     if i == len(argv):
         return out

@@ -59,6 +59,6 @@ def signal_number(text: str) -> int:
         rest = word.removeprefix(base)
         if rest != word:
             offset = rest[1:] if rest[:1] == ("+" if sign > 0 else "-") else ("0" if not rest else "x")
-            if offset.isdigit() and int(offset) <= _RTMAX - _RTMIN:
+            if offset.isascii() and offset.isdigit() and len(offset) < 4 and int(offset) <= _RTMAX - _RTMIN:
                 return start + sign * int(offset)
     raise UsageError(f"unknown signal {text[:40]!r}", todo="give a number from 1 to 64, or a name such as TERM")

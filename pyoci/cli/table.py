@@ -34,7 +34,7 @@ class Verb:
         flags: its flags.
         least: how many positional arguments it needs.
         most: how many it takes, -1 for any number.
-        rest: options after the first positional argument belong to the command (exec).
+        rest: options after the first positional argument belong to the command (exec, ps).
     """
 
     __slots__ = ("args", "flags", "help", "least", "most", "name", "rest")
@@ -141,10 +141,11 @@ VERBS = (
     ),
     Verb(
         "ps",
-        "ID",
+        "ID [PS FLAG…]",
         "list the processes of a container",
         (Flag("format", "str", "table or json", short="f", choices=("table", "json")),),
         most=-1,
+        rest=True,
     ),
     Verb("pause", "ID", "freeze every process of a container"),
     Verb("resume", "ID", "let a paused container go on"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pyoci.cli.common import out, root
+from pyoci.errors import OCIError
 from pyoci.lifecycle.query import pids
 from pyoci.spec.jsontext import dumps
 
@@ -18,9 +19,12 @@ def run(options: Options) -> int:
         return 0
     import subprocess
 
-    lines = subprocess.run(
-        ["/bin/ps", *(options.args[1:] or ["-ef"])], capture_output=True, text=True, check=True
-    ).stdout.splitlines()
+    flags = options.args[1:] or ["-ef"]
+    listed = subprocess.run(["/bin/ps", *flags], capture_output=True, text=True)
+    lines = listed.stdout.splitlines()
+    if listed.returncode != 0 or not lines or "PID" not in lines[0].split():
+        said = (listed.stderr.strip().splitlines() or ["its list has no column PID"])[0]
+        raise OCIError(f"cannot list the processes with ps {' '.join(flags)}", why=said, todo="see ps(1)")
     column = lines[0].split().index("PID")
     wanted = {str(pid) for pid in found}
     out("".join(f"{line}\n" for line in lines if line is lines[0] or line.split()[column] in wanted))

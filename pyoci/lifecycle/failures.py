@@ -30,6 +30,14 @@ _WHAT = {
     ops.ROOT_READONLY: "cannot make the root filesystem read-only",
     ops.PIVOT_ROOT: "cannot pivot into the root filesystem",
     ops.MOVE_ROOT: "cannot move into the root filesystem",
+    ops.CHROOT: "cannot change into the root filesystem",
+    ops.JOIN_CGROUP: "cannot join the cgroup",
+    ops.UMASK: "cannot set umask",
+    ops.NO_NEW_PRIVS: "cannot set no_new_privs",
+    ops.KEEP_CAPS: "cannot keep capabilities over the change of user",
+    ops.FCHOWN_STDIO: "cannot give standard input and output to the user",
+    ops.DUP2: "cannot place a file descriptor",
+    ops.WAIT_START: "cannot wait at the start gate",
     ops.SET_HOSTNAME: "cannot set hostname",
     ops.SET_DOMAINNAME: "cannot set domainname",
     ops.SYSCTL: "cannot set sysctl {s}",
@@ -52,74 +60,124 @@ _WHAT = {
     ops.MOUNT_ATTR: "cannot change mount flags of {t}",
 }
 
-# (op or 0 for any, errno) → what the user can do
-_TODO = {
-    (ops.MOUNT_FS, E.ENODEV): "the kernel has no such filesystem: check the mount's type",
-    (ops.MOUNT_FS, E.EINVAL): "an option is not known to this filesystem, or has a bad value",
-    (ops.MOUNT_FS, E.EPERM): "a mount of this kind needs a namespace of its own that the container owns",
-    (ops.MOUNT_BIND, E.ENOENT): "create the source on the host, or correct the path",
+# What the user can do. Each line says only what its call and errno prove; where several causes give the
+# same errno, it names them all. (call, errno) goes before (op, errno), and that before the errno alone.
+_BY_CALL = {
+    ("fsopen", E.ENODEV): "the kernel has no such filesystem: check the mount's type",
+    ("fsconfig", E.EINVAL): "the filesystem does not know this option, or not this value",
+    ("fsconfig create", E.EINVAL): "the filesystem does not take these options together",
+    ("fsconfig create", E.EPERM): "this filesystem cannot be mounted in a user namespace, or the namespace it shows "
+    "(pid, network, ipc, cgroup) is not the container's own",
+    ("fsconfig create", E.EBUSY): "it is mounted elsewhere with other options, and cannot have both",
+    ("open_tree", E.ENOENT): "create the source on the host, or correct the path",
+    ("open_tree", E.ENOTDIR): "a part of the source's path is no directory: correct it",
+    ("open_tree", E.EINVAL): "the source is an unbindable mount, or holds mounts that are locked: try rbind",
+    ("mount on procfs", E.EPERM): "the image leads the destination onto procfs: make it an ordinary path",
+    ("working directory is outside the root", E.EPERM): "name a directory of the image",
+}
+_BY_OP = {
     (ops.MOUNT_BIND, E.ENOTDIR): "a directory cannot be bound on a file, nor a file on a directory",
+    (ops.MOUNT_BIND, E.EISDIR): "a directory cannot be bound on a file, nor a file on a directory",
+    (ops.MOUNT_FS, E.ENOTDIR): "the image has a file in the way: the destination must be a directory",
     (ops.MOUNT_FS, E.ELOOP): "the image has a symlink there; it must be an ordinary directory",
     (ops.MKNOD, E.ELOOP): "the image has a symlink in the way; /dev must be an ordinary directory",
     (ops.MKNOD, E.EEXIST): "the image has something else of that name; remove it, or mount a tmpfs on /dev",
+    (ops.MKNOD, E.EPERM): "the caller lacks CAP_MKNOD on the host, or its device cgroup does not allow it",
     (ops.SETGROUPS, E.EINVAL): "a gid is not mapped: extend linux.gidMappings",
+    (ops.SETGROUPS, E.EPERM): "the caller lacks CAP_SETGID, or the user namespace denies setgroups(2)",
     (ops.SETGID, E.EINVAL): "the gid is not mapped: extend linux.gidMappings",
     (ops.SETUID, E.EINVAL): "the uid is not mapped: extend linux.uidMappings",
-    (ops.SET_RLIMIT, E.EPERM): "the hard limit is above the caller's and the caller lacks CAP_SYS_RESOURCE: lower it",
+    (ops.SET_RLIMIT, E.EPERM): "the hard limit is above the caller's and the caller lacks CAP_SYS_RESOURCE, or it is "
+    "above fs.nr_open: lower it",
     (ops.OOM_SCORE_ADJ, E.EACCES): "lowering it below the caller's needs CAP_SYS_RESOURCE: raise the value",
     (ops.SYSCTL, E.ENOENT): "this kernel has no such sysctl",
     (ops.SYSCTL, E.EINVAL): "the kernel does not take this value",
+    (ops.SYSCTL, E.ERANGE): "the kernel does not take this value",
+    (ops.SYSCTL, E.EROFS): "the host has /proc/sys read-only",
     (ops.CHDIR, E.ENOENT): "the directory must exist in the image",
+    (ops.CHDIR, E.ENOTDIR): "it must be a directory of the image",
+    (ops.CHDIR, E.EACCES): "the user of process.user may not enter it",
     (ops.CHDIR, E.ELOOP): "it must be an ordinary directory of the image, not one reached through /proc",
     (ops.SETNS, E.EINVAL): "the namespace is of another kind, or is the caller's own",
+    (ops.FORK, E.ENOSPC): "raise the limits under /proc/sys/user (namespaces(7))",
+    (ops.UNSHARE, E.ENOSPC): "raise the limits under /proc/sys/user (namespaces(7))",
+    (ops.FORK, E.EAGAIN): "a limit of processes is reached: the caller's RLIMIT_NPROC, or pids.max of a cgroup",
     (ops.CONSOLE, E.EBADF): "mount a devpts at /dev/pts, as a terminal needs one",
     (ops.SECCOMP, E.EINVAL): "this kernel does not know one of the flags or actions",
+    (ops.SECCOMP, E.EACCES): "without noNewPrivileges a filter needs CAP_SYS_ADMIN",
     (ops.ROOTFS, E.ENOENT): "root.path must be a directory that exists",
     (ops.ROOTFS, E.ENOTDIR): "root.path must be a directory",
-    (0, E.EPERM): "the caller lacks a capability for it",
-    (0, E.EACCES): "check the permissions of the path and its parents",
-    (0, E.ENOMEM): "raise linux.resources.memory.limit",
-    (0, E.EROFS): "the filesystem is read-only: create the path in the image beforehand",
-    (0, E.ELOOP): "a symlink stands in the way, or they turn in a circle",
 }
+_BY_ERRNO = {
+    E.EPERM: "the caller lacks a capability, or a user namespace, security module or seccomp filter forbids it",
+    E.EACCES: "check the permissions of the path and its parents",
+    E.ENOMEM: "the machine, or linux.resources.memory.limit, has too little memory for it",
+    E.EROFS: "the filesystem is read-only: create the path in the image beforehand",
+    E.ELOOP: "a symlink stands in the way, or they turn in a circle",
+    E.ENOSPC: "the filesystem is full",
+    E.ENOSYS: "the kernel lacks this call (it is too old), or a seccomp filter of the caller hides it",
+    E.EMFILE: "the caller's limit of open files is reached (RLIMIT_NOFILE)",
+}
+_OF_PATHS = (E.EACCES, E.EROFS, E.ENOSPC)  # advice about a path, for ops that have one
+
+
+def _todo(op: ops.Op, call: str, err: int) -> str:
+    known = _BY_CALL.get((call, err)) or _BY_OP.get((op.code, err))
+    if known is None and (op.t is not None or err not in _OF_PATHS):
+        known = _BY_ERRNO.get(err)
+    return known or ""
 
 
 def _show(value: bytes | None) -> str:
     return value.decode("utf-8", "backslashreplace") if value else ""
 
 
-def _exec_failure(op: ops.Op, message: Message, name: str, path_from_env: bool, code: int) -> OCIError:
+def _exec_failure(op: ops.Op, find: ops.Op, message: Message, code: int) -> OCIError:
     """The lower-case strings here are what podman, containerd and Docker match for 126 and 127."""
     err = message.err
+    name = _show(find.s)
+    call = message.detail.partition("\n")[0]
+    where = find.where or "process.args[0]"
     if err == E.ENOENT and op.code == ops.EXEC:
         return KernelError(
             f'exec: "{name}": no such file or directory',
             errno=err,
-            where="process.args[0]",
+            where=where,
             why="the file is there, but the interpreter it names (ELF loader or #! line) is not in the image",
             todo="install that interpreter in the image",
             code=code,
         )
-    if err == E.ENOENT and path_from_env:
+    if err == E.ENOENT and "/" not in name:
+        has_path = find.t is not None
         return ConfigError(
             f'exec: "{name}": executable file not found in $PATH',
-            where="process.args[0]",
-            why="no directory of PATH in process.env has it",
-            todo="install it in the image, or give its absolute path",
+            where=where,
+            why="no directory of PATH in process.env has it" if has_path else "process.env has no PATH",
+            todo="install it in the image, or give its absolute path"
+            if has_path
+            else "set PATH, or give its full path",
             code=code,
         )
     if err == E.ENOENT or err == E.ENOTDIR:
         return ConfigError(
             f'exec: "{name}": stat {name}: {errno_text(err)}',
-            where="process.args[0]",
+            where=where,
             why="the image has no such file",
             todo="correct the path, or install it in the image",
             code=code,
         )
-    todo = "make the file executable for the user" if err == E.EACCES else ""
-    if err == E.ENOEXEC:
+    why, todo = "", ""
+    if call == "is a directory":
+        why, todo = "it is a directory", "name a program in it"
+    elif err == E.EACCES:
+        todo = "the user of process.user needs the right to execute it and to enter its folders; its mount not noexec"
+    elif err == E.ENOEXEC:
         todo = "it is neither a program for this machine nor a script with a #! line"
-    return KernelError(f'exec: "{name}": {errno_text(err)}', errno=err, where="process.args[0]", todo=todo, code=code)
+    elif err == E.E2BIG:
+        todo = "shorten process.args and process.env: together they are more than the kernel takes (execve(2))"
+    elif err == E.ELOOP:
+        todo = "its symlinks, or its #! lines, turn in a circle"
+    return KernelError(f'exec: "{name}": {errno_text(err)}', errno=err, where=where, why=why, todo=todo, code=code)
 
 
 def explain(plan: ops.LaunchPlan, message: Message, code: int = 1) -> OCIError:
@@ -142,8 +200,7 @@ def explain(plan: ops.LaunchPlan, message: Message, code: int = 1) -> OCIError:
     call, _, thing = message.detail.partition("\n")
     if op.code in (ops.FIND_EXEC, ops.EXEC):
         find = next((o for o in plan.ops if o.code == ops.FIND_EXEC), op)
-        name = _show(find.s)
-        return _exec_failure(op, message, name, "/" not in name, code)
+        return _exec_failure(op, find, message, code)
     if op.code == ops.HOOK:
         why = "it ran out of its time" if message.err == E.ETIMEDOUT else errno_text(message.err)
         if message.err == E.ECHILD:
@@ -154,7 +211,7 @@ def explain(plan: ops.LaunchPlan, message: Message, code: int = 1) -> OCIError:
     why = f"{call}: {errno_text(message.err)}" if call else errno_text(message.err)
     if thing and thing != _show(op.t):
         why += f": {thing}"
-    todo = _TODO.get((op.code, message.err)) or _TODO.get((0, message.err), "")
+    todo = _todo(op, call, message.err)
     return KernelError(what, errno=message.err, where=op.where, why=why, todo=todo, code=code)
 
 

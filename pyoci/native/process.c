@@ -160,7 +160,7 @@ static int executable(const char *path)
 	if (r < 0)
 		return (int)r;
 	if (S_ISDIR(st.stx_mode))
-		return -EACCES;
+		return -EISDIR;
 	return (int)sys(__NR_faccessat2, AT_FDCWD, path, 1 /* X_OK */, AT_EACCESS);
 }
 
@@ -173,6 +173,8 @@ OPF(find_exec)
 		r = executable(name);
 		if (!r)
 			r = str_copy(c->exec_path, sizeof c->exec_path, name);
+		if (r == -EISDIR) /* execve(2) says EACCES, and so do we: clients know that */
+			return fail(c, -EACCES, "is a directory", name);
 		return r < 0 ? fail(c, r, "stat", name) : 0;
 	}
 	long worst = -ENOENT;

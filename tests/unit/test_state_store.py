@@ -2,6 +2,7 @@
 
 import json
 import os
+import posix
 import stat
 import threading
 
@@ -103,7 +104,7 @@ def test_a_failed_write_leaves_the_old_state_whole(entry, monkeypatch):
     entry.write(sample())
     changed = sample()
     changed.pid = 99
-    real, calls = os.write, []
+    real, calls = posix.write, []
 
     def full(fd, data):
         if calls:
@@ -111,7 +112,7 @@ def test_a_failed_write_leaves_the_old_state_whole(entry, monkeypatch):
         calls.append(fd)
         return real(fd, bytes(data)[:10])
 
-    monkeypatch.setattr(os, "write", full)
+    monkeypatch.setattr(posix, "write", full)
     with pytest.raises(OCIError) as caught:
         entry.write(changed)
     monkeypatch.undo()
@@ -274,10 +275,10 @@ def test_a_process_is_known_by_pid_and_start_time():
 
 
 def test_default_root_is_for_rootless_callers_in_their_runtime_dir(monkeypatch):
-    monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
-    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.delitem(posix.environ, b"XDG_RUNTIME_DIR", raising=False)
+    monkeypatch.setattr(posix, "geteuid", lambda: 1000)
     assert default_root() == "/run/pyoci"
-    monkeypatch.setenv("XDG_RUNTIME_DIR", "")
+    monkeypatch.setitem(posix.environ, b"XDG_RUNTIME_DIR", b"")
     assert default_root() == "/run/pyoci"
-    monkeypatch.setenv("XDG_RUNTIME_DIR", "/run/user/1000")
+    monkeypatch.setitem(posix.environ, b"XDG_RUNTIME_DIR", b"/run/user/1000")
     assert default_root() == "/run/user/1000/pyoci"

@@ -35,7 +35,7 @@ e2e: setup
 	@$(PYTHON) -m pytest -q tests/clients
 
 install: setup
-	@tools/install "$(DESTDIR)$(PREFIX)"
+	@tools/install "$(DESTDIR)" "$(PREFIX)"
 
 clean:
 	rm -rf build .venv *.egg-info pyoci/native/*.so pyoci/native/*.o pyoci/native/_runtime.c pyoci/native/_seccomp.c

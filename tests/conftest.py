@@ -24,6 +24,12 @@ def runtime_path() -> str:
     return os.environ.get("PYOCI_RUNTIME", str(REPO / ".venv/bin/pyoci"))
 
 
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """The command holds the package's bytecode: make it again when a source has changed since."""
+    if "PYOCI_RUNTIME" not in os.environ:
+        subprocess.run([REPO / "tools/setup"], check=True, stdout=subprocess.DEVNULL)
+
+
 def default_config() -> dict[str, Any]:
     """A config with every ordinary namespace and mount, running `true`."""
     return {

@@ -47,10 +47,10 @@ def read_facts(bundle: str, mode: str) -> HostFacts:
     facts.euid = posix.geteuid()
     facts.kernel = kernel_version()
     facts.cgroup_mode = mode
-    if facts.kernel < (5, 12):
+    if facts.kernel < (5, 10):
         raise OCIError(
             f"Linux {'.'.join(map(str, facts.kernel))} is too old",
-            why="mount_setattr(2) came with Linux 5.12",
+            why="pyoci needs Linux 5.10 or later",
             todo="boot a newer kernel",
         )
     try:

@@ -38,6 +38,9 @@ int resolve(struct ctx *c, const char *path, uint64_t oflags, uint64_t extra);
 int make_target(struct ctx *c, const char *path, int directory, uint64_t extra);
 int make_parent(struct ctx *c, const char *path, const char **name);
 
+/* legacy.c: attributes of the mount that `fd` is, without mount_setattr(2) */
+int legacy_attr(struct ctx *c, int fd, uint64_t set, uint64_t clr, uint64_t propagation, int recursive);
+
 /* hook.c */
 struct hook {
 	const char *path;

@@ -25,7 +25,7 @@ __attribute__((noreturn)) static void hook_child(struct hook *h, int out_fd, vol
 	sys(__NR_dup3, h->stdin_fd, 0, 0);
 	sys(__NR_dup3, out_fd, 1, 0);
 	sys(__NR_dup3, out_fd, 2, 0);
-	sys(__NR_close_range, 3, ~0u, 4 /* CLOSE_RANGE_CLOEXEC */);
+	sys(__NR_close_range, 3, ~0u, 0);
 	struct {
 		void *handler;
 		unsigned long flags;

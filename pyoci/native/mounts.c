@@ -19,14 +19,28 @@ static int stat_fd(int fd, struct statx *st)
 	return (int)sys(__NR_statx, fd, "", AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW, STATX_TYPE | STATX_MODE, st);
 }
 
-static int set_attr(struct ctx *c, int fd, uint64_t set, uint64_t clr, uint64_t propagation, int recursive)
+struct attr {
+	uint64_t set, clr, propagation;
+	int recursive;
+};
+
+/* mount_setattr(2), or -ENOSYS before Linux 5.12. */
+static int try_attr(int fd, const struct attr *a)
 {
-	if (!(set | clr | propagation))
+	if (!(a->set | a->clr | a->propagation))
 		return 0;
-	if (set & ATIME_MASK || clr & ATIME_MASK)
-		clr |= ATIME_MASK; /* mount_setattr(2): an atime mode is replaced, never or-ed */
-	struct mount_attr attr = { .attr_set = set, .attr_clr = clr, .propagation = propagation };
-	long r = sys(__NR_mount_setattr, fd, "", AT_EMPTY_PATH | (recursive ? AT_RECURSIVE : 0), &attr, sizeof attr);
+	struct mount_attr attr = { .attr_set = a->set, .attr_clr = a->clr, .propagation = a->propagation };
+	if ((a->set | a->clr) & ATIME_MASK)
+		attr.attr_clr |= ATIME_MASK; /* mount_setattr(2): an atime mode is replaced, never or-ed */
+	return (int)sys(__NR_mount_setattr, fd, "", AT_EMPTY_PATH | (a->recursive ? AT_RECURSIVE : 0), &attr, sizeof attr);
+}
+
+/* Sets them on a mount that has its place already. */
+static int set_attr(struct ctx *c, int fd, struct attr a)
+{
+	int r = try_attr(fd, &a);
+	if (r == -ENOSYS)
+		return legacy_attr(c, fd, a.set, a.clr, a.propagation, a.recursive);
 	return r < 0 ? fail(c, r, "mount_setattr", NULL) : 0;
 }
 
@@ -50,6 +64,20 @@ static int attach(struct ctx *c, int tree, int target, const char *path)
 {
 	long r = sys(__NR_move_mount, tree, "", target, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH);
 	return r < 0 ? fail(c, r, "move_mount", path) : 0;
+}
+
+/* Attributes go on before the mount is to be seen; Linux before 5.12 can only change what is mounted. */
+static int attach_with(struct ctx *c, int tree, int target, const char *path, const struct attr *a, int n)
+{
+	int done = 0, r = 0;
+	while (done < n && !(r = try_attr(tree, &a[done])))
+		done++;
+	if (r < 0 && r != -ENOSYS)
+		return fail(c, r, "mount_setattr", NULL);
+	r = attach(c, tree, target, path);
+	for (; !r && done < n; done++)
+		r = legacy_attr(c, tree, a[done].set, a[done].clr, a[done].propagation, a[done].recursive);
+	return r;
 }
 
 static int clone_tree(int fd, const char *path, int recursive)
@@ -78,9 +106,7 @@ OPF(rootfs)
 	if (tree < 0)
 		return fail(c, tree, "open_tree", path);
 	/* private: pivot_root(2) refuses a shared root, and nothing mounted below may reach the host */
-	int r = set_attr(c, tree, 0, 0, MS_PRIVATE, 0);
-	if (!r)
-		r = attach(c, tree, target, path);
+	int r = attach_with(c, tree, target, path, &(struct attr){ .propagation = MS_PRIVATE }, 1);
 	sys(__NR_close, target);
 	c->slots[SLOT_ROOTFS] = tree;
 	return r;
@@ -148,7 +174,7 @@ OPF(mount_fs)
 	}
 	int r = attach(c, mnt, target, path);
 	if (!r)
-		r = set_attr(c, mnt, 0, 0, (uint64_t)op->c, op->flags & FLAG_RECURSIVE);
+		r = set_attr(c, mnt, (struct attr){ 0, 0, (uint64_t)op->c, op->flags & FLAG_RECURSIVE });
 	sys(__NR_close, target);
 	if (!r && op->b > 0 && op->b < PLAN_MAX_SLOTS)
 		c->slots[op->b] = mnt;
@@ -174,14 +200,10 @@ OPF(mount_bind)
 	int target = open_target(c, op, path, S_ISDIR(st.stx_mode));
 	if (target < 0)
 		return target;
-	if (op->d | op->e)
-		r = set_attr(c, tree, (uint64_t)op->d, (uint64_t)op->e, 0, 1);
-	if (!r)
-		r = set_attr(c, tree, (uint64_t)op->b, (uint64_t)op->c, 0, 0);
-	if (!r)
-		r = attach(c, tree, target, path);
-	if (!r && op->f)
-		r = set_attr(c, tree, 0, 0, (uint64_t)op->f & ~MS_REC, ((uint64_t)op->f & MS_REC) != 0);
+	const struct attr attrs[] = { { (uint64_t)op->d, (uint64_t)op->e, 0, 1 }, { (uint64_t)op->b, (uint64_t)op->c, 0, 0 } };
+	r = attach_with(c, tree, target, path, attrs, 2);
+	if (!r) /* its place may have made it shared */
+		r = set_attr(c, tree, (struct attr){ 0, 0, (uint64_t)op->f & ~MS_REC, (op->f & MS_REC) != 0 });
 	sys(__NR_close, target);
 	sys(__NR_close, tree);
 	return r;
@@ -193,7 +215,8 @@ OPF(mount_attr)
 	int fd = resolve(c, path, O_PATH, op->flags & FLAG_NO_SYMLINKS ? RESOLVE_NO_SYMLINKS : 0);
 	if (fd < 0)
 		return fail(c, fd, "open", path);
-	int r = set_attr(c, fd, (uint64_t)op->b, (uint64_t)op->c, (uint64_t)op->f, op->flags & FLAG_RECURSIVE);
+	struct attr a = { (uint64_t)op->b, (uint64_t)op->c, (uint64_t)op->f, op->flags & FLAG_RECURSIVE };
+	int r = set_attr(c, fd, a);
 	sys(__NR_close, fd);
 	return r;
 }
@@ -334,9 +357,8 @@ OPF(readonly_path)
 	if (target < 0)
 		return fail(c, target, "open", path);
 	int tree = clone_tree(target, "", 1);
-	int r = tree < 0 ? fail(c, tree, "open_tree", path) : set_attr(c, tree, MOUNT_ATTR_RDONLY, 0, 0, 1);
-	if (!r)
-		r = attach(c, tree, target, path);
+	struct attr a = { MOUNT_ATTR_RDONLY, 0, 0, 1 };
+	int r = tree < 0 ? fail(c, tree, "open_tree", path) : attach_with(c, tree, target, path, &a, 1);
 	sys(__NR_close, target);
 	if (tree >= 0)
 		sys(__NR_close, tree);
@@ -346,7 +368,7 @@ OPF(readonly_path)
 OPF(root_readonly)
 {
 	(void)op;
-	return set_attr(c, c->slots[SLOT_ROOTFS], MOUNT_ATTR_RDONLY, 0, 0, 0);
+	return set_attr(c, c->slots[SLOT_ROOTFS], (struct attr){ MOUNT_ATTR_RDONLY, 0, 0, 0 });
 }
 
 /* pivot_root(2), NOTES: with "." twice the old root is stacked on the new one and can be detached. */

@@ -268,7 +268,10 @@ OPF(exec)
 	if (!argv)
 		return fail(c, -EINVAL, "execve", NULL);
 	/* everything of ours is CLOEXEC from birth; this is for what a mistake would leave open */
-	sys(__NR_close_range, 3 + c->h->keep_fds, ~0u, 4 /* CLOSE_RANGE_CLOEXEC */);
+	unsigned first = 3 + c->h->keep_fds, sync = (unsigned)c->sync; /* CLOSE_RANGE_CLOEXEC came with Linux 5.11 */
+	if (sync > first)
+		sys(__NR_close_range, first, sync - 1, 0);
+	sys(__NR_close_range, sync < first ? first : sync + 1, ~0u, 0);
 	long r = sys(__NR_execve, c->exec_path, argv, envp);
 	return fail(c, r, "execve", c->exec_path);
 }

@@ -1,0 +1,83 @@
+/* Mount attributes on Linux 5.10 and 5.11, which have no mount_setattr(2): by mount(2), once the mount has its place. */
+#include <linux/mount.h>
+#include <linux/openat2.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+
+#include "ctx.h"
+
+/* statfs(2) f_flags, mount_setattr(2) attribute, mount(2) flag */
+static const struct {
+	unsigned long st, attr, ms;
+} flags_of[] = {
+	{ 1, MOUNT_ATTR_RDONLY, MS_RDONLY },     { 2, MOUNT_ATTR_NOSUID, MS_NOSUID },
+	{ 4, MOUNT_ATTR_NODEV, MS_NODEV },       { 8, MOUNT_ATTR_NOEXEC, MS_NOEXEC },
+	{ 2048, MOUNT_ATTR_NODIRATIME, MS_NODIRATIME }, { 8192, 0x200000 /* NOSYMFOLLOW */, 256 },
+};
+
+static unsigned long atime_flags(unsigned long st, uint64_t set, uint64_t clr)
+{
+	if ((set | clr) & MOUNT_ATTR__ATIME)
+		return set & MOUNT_ATTR_NOATIME ? MS_NOATIME : set & MOUNT_ATTR_STRICTATIME ? MS_STRICTATIME : MS_RELATIME;
+	return st & 1024 ? MS_NOATIME : st & 4096 ? MS_RELATIME : MS_STRICTATIME;
+}
+
+/* Whether anything is mounted on the mount of `fd`: field 2 of a line of mountinfo is its parent's id (proc(5)). */
+static int has_mounts_below(struct ctx *c, int fd)
+{
+	struct open_how how = { .flags = O_RDONLY | O_CLOEXEC,
+				.resolve = RESOLVE_BENEATH | RESOLVE_NO_XDEV | RESOLVE_NO_MAGICLINKS };
+	struct statx st;
+	long r = sys(__NR_statx, fd, "", AT_EMPTY_PATH, STATX_MNT_ID, &st);
+	if (r < 0)
+		return (int)r;
+	long file = sys(__NR_openat2, c->slots[SLOT_PROC], "self/mountinfo", &how, sizeof how);
+	if (file < 0)
+		return (int)file;
+	char buf[4096];
+	int field = 1, found = 0;
+	uint64_t number = 0;
+	while (!found && (r = sys(__NR_read, file, buf, sizeof buf)) > 0)
+		for (long i = 0; i < r && !found; i++) {
+			if (buf[i] == '\n') {
+				field = 1;
+				number = 0;
+			} else if (buf[i] == ' ') {
+				found = field == 2 && number == st.stx_mnt_id;
+				field++;
+				number = 0;
+			} else {
+				number = number * 10 + (uint64_t)(buf[i] - '0');
+			}
+		}
+	sys(__NR_close, file);
+	return r < 0 ? (int)r : found;
+}
+
+int legacy_attr(struct ctx *c, int fd, uint64_t set, uint64_t clr, uint64_t propagation, int recursive)
+{
+	/* "/proc" is still the host's, and checked to be a procfs: every plan makes its mounts before it moves the root */
+	char path[32] = "/proc/self/fd/", digits[12], *p = digits + sizeof digits - 1;
+	int number = fd;
+	for (*p = 0; p == digits + sizeof digits - 1 || number; number /= 10)
+		*--p = (char)('0' + number % 10);
+	str_append(path, sizeof path, p);
+	long r = 0;
+	if (set | clr) {
+		struct statfs fs;
+		r = recursive ? has_mounts_below(c, fd) : 0;
+		if (r)
+			return fail(c, r < 0 ? r : -ENOSYS, "mount_setattr, for the mounts below", NULL);
+		r = sys(__NR_fstatfs, fd, &fs);
+		if (r < 0)
+			return fail(c, r, "fstatfs", NULL);
+		unsigned long st = (unsigned long)fs.f_flags, ms = atime_flags(st, set, clr);
+		for (size_t i = 0; i < sizeof flags_of / sizeof *flags_of; i++)
+			if (set & flags_of[i].attr || (st & flags_of[i].st && !(clr & flags_of[i].attr)))
+				ms |= flags_of[i].ms;
+		r = sys(__NR_mount, 0, path, 0, MS_REMOUNT | MS_BIND | ms, 0);
+	}
+	if (!r && propagation)
+		r = sys(__NR_mount, 0, path, 0, (unsigned long)propagation | (recursive ? MS_REC : 0), 0);
+	return r < 0 ? fail(c, r, "mount", NULL) : 0;
+}

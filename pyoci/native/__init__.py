@@ -123,7 +123,7 @@ def spawn(
 
 def _clone_advice(err: int) -> str:
     if err == errno.EPERM:
-        return "run as root, or add a user namespace"
+        return "run as root, or add a user namespace; in a chroot the kernel makes no user namespace (clone(2))"
     if err in (errno.ENOSPC, errno.EUSERS):
         return "raise the limits under /proc/sys/user (namespaces(7))"
     if err == errno.EINVAL:

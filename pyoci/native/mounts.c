@@ -3,6 +3,7 @@
 #include <linux/magic.h>
 #include <linux/mount.h>
 #include <linux/openat2.h>
+#include <linux/sched.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
 
@@ -86,10 +87,39 @@ static int clone_tree(int fd, const char *path, int recursive)
 			OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH | (recursive ? AT_RECURSIVE : 0));
 }
 
+/* Makes the root of the mount namespace our root, wherever a chroot of the caller had put us: setns(2) does that. */
+static int leave_chroot(struct ctx *c)
+{
+	long ns = sys(__NR_openat, c->slots[SLOT_PROC], "self/ns/mnt", O_RDONLY | O_CLOEXEC);
+	long r = ns < 0 ? ns : sys(__NR_setns, ns, CLONE_NEWNS);
+	if (ns >= 0)
+		sys(__NR_close, ns);
+	return r < 0 ? fail(c, r, "setns", "own mount namespace") : 0;
+}
+
 OPF(propagation)
 {
-	long r = sys(__NR_mount, 0, "/", 0, (unsigned long)op->a | (op->flags & FLAG_RECURSIVE ? MS_REC : 0), 0);
-	return r < 0 ? fail(c, r, "mount", "/") : 0;
+	unsigned long flags = (unsigned long)op->a | (op->flags & FLAG_RECURSIVE ? MS_REC : 0);
+	if (!(flags & (MS_SLAVE | MS_PRIVATE))) { /* after the pivot */
+		long r = sys(__NR_mount, 0, "/", 0, flags, 0);
+		return r < 0 ? fail(c, r, "mount", "/") : 0;
+	}
+	/* also on the mounts that a chroot hides: they are detached with the old root, and were they still shared
+	 * with the host, the host would lose its own */
+	int root = (int)sys(__NR_openat, AT_FDCWD, "/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (root < 0)
+		return fail(c, root, "open", "/");
+	int r = leave_chroot(c);
+	if (!r) {
+		long m = sys(__NR_mount, 0, "/", 0, flags, 0);
+		if (!m)
+			m = sys(__NR_fchdir, root);
+		if (!m)
+			m = sys(__NR_chroot, ".");
+		r = m < 0 ? fail(c, m, "mount", "/") : 0;
+	}
+	sys(__NR_close, root);
+	return r;
 }
 
 OPF(rootfs)
@@ -375,8 +405,12 @@ OPF(root_readonly)
 OPF(pivot_root)
 {
 	(void)op;
+	/* else the container would get the place of the chroot, and who enters its namespace the host's root */
+	long r = leave_chroot(c);
+	if (r < 0)
+		return (int)r;
 	int old = (int)sys(__NR_openat, AT_FDCWD, "/", O_PATH | O_DIRECTORY | O_CLOEXEC);
-	long r = old < 0 ? old : sys(__NR_fchdir, c->slots[SLOT_ROOTFS]);
+	r = old < 0 ? old : sys(__NR_fchdir, c->slots[SLOT_ROOTFS]);
 	if (r < 0)
 		return fail(c, r, "fchdir", "root filesystem");
 	r = sys(__NR_pivot_root, ".", ".");
@@ -395,7 +429,10 @@ OPF(pivot_root)
 OPF(move_root)
 {
 	(void)op;
-	long r = sys(__NR_fchdir, c->slots[SLOT_ROOTFS]);
+	long r = leave_chroot(c);
+	if (r < 0)
+		return (int)r;
+	r = sys(__NR_fchdir, c->slots[SLOT_ROOTFS]);
 	if (!r)
 		r = sys(__NR_mount, ".", "/", 0, MS_MOVE, 0);
 	if (!r)

@@ -147,8 +147,8 @@ static int fs_fail(struct ctx *c, int fs, long err, const char *call, const char
 {
 	char log[160];
 	long n = sys(__NR_read, fs, log, sizeof log - 1);
-	if (n > 2) {
-		log[n] = 0;
+	if (n > 2) { /* "e text\n" */
+		log[log[n - 1] == '\n' ? n - 1 : n] = 0;
 		return fail(c, err, call, log + 2);
 	}
 	return fail(c, err, call, object);

@@ -10,12 +10,23 @@ from pyoci.state import default_root
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pyoci.cli.parse import Options
 
 
 def root(options: Options) -> str:
     """The state root: --root, or the default for the caller."""
     return paths.absolute(options.globals.get("root") or default_root())
+
+
+def warner(options: Options) -> Callable[[str], None] | None:
+    """Where warnings go: with --debug to the log, else nowhere, since clients take anything in the log for an error."""
+    if not options.globals.get("debug"):
+        return None
+    from pyoci.cli.log import record
+
+    return lambda text: record(options, "warning", text)
 
 
 def create_request(options: Options) -> CreateRequest:
@@ -28,6 +39,7 @@ def create_request(options: Options) -> CreateRequest:
     request.no_new_keyring = options.on("no-new-keyring")
     request.cgroup_manager = options.globals.get("cgroup-manager") or "cgroupfs"
     request.systemd_cgroup = bool(options.globals.get("systemd-cgroup")) or request.cgroup_manager == "systemd"
+    request.warn = warner(options)
     return request
 
 

@@ -49,39 +49,6 @@ def _internal(e: BaseException, debug: bool) -> OCIError:
     )
 
 
-def _write(fd: int, text: str) -> None:
-    try:
-        posix.write(fd, text.encode("utf-8", "backslashreplace"))
-    except OSError:
-        pass  # nobody reads: there is nobody to tell
-
-
-def _log(options: Options, message: str) -> None:
-    """One record in the log file (clients read it), the bare message on stderr; without a file, a record there."""
-    from pyoci.spec.jsontext import dumps
-    from pyoci.state import now_text
-
-    level, when = "error", now_text()[:19] + "Z"
-    if options.globals.get("log-format") == "json":
-        record = dumps({"level": level, "msg": message, "time": when}) + "\n"
-    else:
-        record = f"time={dumps(when)} level={level} msg={dumps(message)}\n"
-    path = options.globals.get("log")
-    if not path:
-        _write(2, record)
-        return
-    _write(2, message + "\n")
-    try:
-        fd = posix.open(
-            path, posix.O_WRONLY | posix.O_CREAT | posix.O_APPEND | posix.O_NOFOLLOW | posix.O_CLOEXEC, 0o644
-        )
-    except OSError as e:
-        _write(2, f"cannot write the log {path}: {(e.strerror or '').lower()}\n")
-        return
-    _write(fd, record)
-    posix.close(fd)
-
-
 def run(argv: list[str]) -> int:
     """Do what a command line says.
 
@@ -99,7 +66,9 @@ def run(argv: list[str]) -> int:
         error = e
     except BaseException as e:
         error = _internal(e, "--debug" in argv)
-    _log(options, str(error))
+    from pyoci.cli.log import record
+
+    record(options, "error", str(error))
     if options.verb == "exec" and not isinstance(error, UsageError) and error.code == 1:
         return _EXEC_FAILED
     return error.code

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pyoci import native
-from pyoci.cli.common import root
+from pyoci.cli.common import root, warner
 from pyoci.errors import UsageError
 from pyoci.lifecycle.exec_ import exec_
 from pyoci.lifecycle.request import ExecRequest
@@ -29,6 +29,7 @@ def run(options: Options) -> int:
     request.preserve_fds = options.number("preserve-fds")
     request.additional_gids = [identifier(word, "--additional-gids") for word in options.words("additional-gids")]
     request.no_new_privs = options.on("no-new-privs")
+    request.warn = warner(options)
     return exec_(request)
 
 

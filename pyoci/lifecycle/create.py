@@ -81,6 +81,7 @@ class Creation:
         options.has_console_socket = bool(r.console_socket) or self.console_fd >= 0
         options.terminal_rows, options.terminal_columns = self.rows, self.columns
         self.plan = compile_create(self.spec, self.facts, options)
+        self.plan.tell(r.warn)
         self._seccomp()
         self._check_fds()
 

@@ -68,6 +68,7 @@ def _exec(request: ExecRequest) -> int:
         facts = host.read_facts(found.state.bundle, "")
         target = ExecTarget(spec, namespaces_to_join(found.state.pid))
         plan = compile_exec(process, target, facts, options)
+        plan.tell(request.warn)
         if plan.seccomp is not None:
             from pyoci.seccomp import compile_filter
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import posix
 
+from pyoci import native
 from pyoci.errors import OCIError
 from pyoci.plan.facts import HostFacts
 
@@ -45,6 +46,7 @@ def read_facts(bundle: str, mode: str) -> HostFacts:
     facts = HostFacts()
     facts.bundle = bundle
     facts.euid = posix.geteuid()
+    facts.own_caps = native.own_caps()
     facts.kernel = kernel_version()
     facts.cgroup_mode = mode
     if facts.kernel < (5, 10):

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 
 class CreateRequest:
     """A container to create.
@@ -17,6 +21,7 @@ class CreateRequest:
         no_new_keyring: keep the caller's session keyring.
         systemd_cgroup: the systemd cgroup driver.
         cgroup_manager: "cgroupfs", "systemd" or "disabled".
+        warn: called with one line for what the config asks for and is left out, or None.
     """
 
     __slots__ = (
@@ -30,6 +35,7 @@ class CreateRequest:
         "preserve_fds",
         "root",
         "systemd_cgroup",
+        "warn",
     )
 
     def __init__(self, root: str, id: str, bundle: str) -> None:
@@ -43,6 +49,7 @@ class CreateRequest:
         self.no_new_keyring = False
         self.systemd_cgroup = False
         self.cgroup_manager = "cgroupfs"
+        self.warn: Callable[[str], None] | None = None
 
 
 class ExecRequest:
@@ -64,6 +71,7 @@ class ExecRequest:
         "root",
         "tty",
         "user",
+        "warn",
     )
 
     def __init__(self, root: str, id: str) -> None:
@@ -82,3 +90,4 @@ class ExecRequest:
         self.preserve_fds = 0
         self.additional_gids: list[int] = []
         self.no_new_privs = False
+        self.warn: Callable[[str], None] | None = None

@@ -37,6 +37,11 @@ def check(result: int, what: str, where: str = "", todo: str = "") -> int:
     return result
 
 
+def own_caps() -> int:
+    """Mask of the capabilities that a program run by this process has in the caller's user namespace."""
+    return int(lib.pyoci_own_caps())
+
+
 class Message:
     """One record of the sync channel; `detail` is untrusted text."""
 

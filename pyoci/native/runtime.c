@@ -1,6 +1,8 @@
 /* The runtime's side of the helper: what Python calls through cffi. Nothing here keeps state but the
  * init image, every function gives >= 0 or -errno, and between clone and execveat only raw system
  * calls are made, so that any thread of any Python program may call it. */
+#include <linux/capability.h>
+#include <linux/prctl.h>
 #include <linux/sched.h>
 #include <poll.h>
 #include <signal.h>
@@ -131,6 +133,29 @@ int64_t pyoci_now(void)
 	struct timespec t = { 0, 0 };
 	clock_gettime(CLOCK_REALTIME, &t);
 	return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+/* The capabilities that a program run by this process has (capabilities(7), "Transformation of capabilities during
+ * execve()"): of root the bounding set, but with no_new_privs nothing that it lacks now; of others the ambient set.
+ * Some system calls cost less than /proc/self/status, which the kernel writes as text. */
+int64_t pyoci_own_caps(void)
+{
+	struct __user_cap_header_struct h = { _LINUX_CAPABILITY_VERSION_3, 0 };
+	struct __user_cap_data_struct d[2];
+	int64_t all = 0;
+	int root = geteuid() == 0;
+	for (int cap = 0; cap < 63; cap++) {
+		long r = root ? sys(__NR_prctl, PR_CAPBSET_READ, cap, 0, 0, 0)
+			      : sys(__NR_prctl, PR_CAP_AMBIENT, PR_CAP_AMBIENT_IS_SET, cap, 0, 0);
+		if (r < 0) /* past the kernel's last capability */
+			break;
+		all |= (int64_t)(r > 0) << cap;
+	}
+	if (sys(__NR_prctl, PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1) {
+		long r = sys(__NR_capget, &h, d);
+		all &= r < 0 ? 0 : (int64_t)((uint64_t)d[1].permitted << 32 | d[0].permitted);
+	}
+	return all;
 }
 
 /* Holds the signals that a foreground runtime acts on, and gives a signalfd(2) of them: of all, or of

@@ -28,6 +28,7 @@ int pyoci_socketpair(int *two);
 int pyoci_recv(int fd, int stop_fd, struct sync_msg *m);
 int64_t pyoci_now(void);
 int pyoci_signal_fd(int all);
+int64_t pyoci_own_caps(void);
 int pyoci_signal(int pidfd, int number);
 int pyoci_go(int fd);
 int pyoci_listen(int dirfd, const char *name);

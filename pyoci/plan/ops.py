@@ -13,6 +13,8 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pyoci.spec.reader import Obj
 
 # name = number      fields
@@ -188,7 +190,7 @@ class Input:
 
 
 class LaunchPlan:
-    """What `compile` gives and the executor takes: flat data, no behaviour.
+    """What `compile` gives and the executor takes: flat data.
 
     `ops` in order; `inputs` to open first; `clone_flags` for the clone that makes init (used when
     there is no FORK op); `uid_map`/`gid_map` as the text to write, or None; `seccomp` the checked
@@ -207,3 +209,9 @@ class LaunchPlan:
         self.keep_fds = 0
         self.seccomp: Obj | None = None
         self.warnings: list[str] = []
+
+    def tell(self, warn: Callable[[str], None] | None) -> None:
+        """Give each warning to `warn`, if there is one."""
+        if warn is not None:
+            for text in self.warnings:
+                warn(text)

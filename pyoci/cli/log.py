@@ -1,0 +1,50 @@
+"""The records that clients read: in the file of --log, else on stderr. Loaded only when there is something to say."""
+
+from __future__ import annotations
+
+import posix
+
+from pyoci.spec.jsontext import dumps
+from pyoci.state import now_text
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyoci.cli.parse import Options
+
+
+def to_stderr(text: str) -> None:
+    try:
+        posix.write(2, text.encode("utf-8", "backslashreplace"))
+    except OSError:
+        pass  # nobody reads: there is nobody to tell
+
+
+def record(options: Options, level: str, message: str) -> None:
+    """One record; an error's bare message goes to stderr too where the record goes to a file.
+
+    Args:
+        options: its --log and --log-format say where to and how.
+        level: "error" or "warning".
+        message: one line.
+    """
+    when = now_text()[:19] + "Z"
+    if options.globals.get("log-format") == "json":
+        text = dumps({"level": level, "msg": message, "time": when}) + "\n"
+    else:
+        text = f"time={dumps(when)} level={level} msg={dumps(message)}\n"
+    path = options.globals.get("log")
+    if not path:
+        to_stderr(text)
+        return
+    if level == "error":
+        to_stderr(message + "\n")
+    try:
+        fd = posix.open(
+            path, posix.O_WRONLY | posix.O_CREAT | posix.O_APPEND | posix.O_NOFOLLOW | posix.O_CLOEXEC, 0o644
+        )
+        try:
+            posix.write(fd, text.encode("utf-8", "backslashreplace"))
+        finally:
+            posix.close(fd)
+    except OSError as e:
+        to_stderr(f"cannot write the log {path}: {posix.strerror(e.errno or 0).lower()}\n")

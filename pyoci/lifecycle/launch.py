@@ -82,10 +82,6 @@ class Launch:
             self.give(first + i, fd)
         self._cgroup = unified
         if unified >= 0:
-            for op in self.plan.ops:
-                if op.code == ops.FORK:
-                    op.b = first + len(files)
-                    self._fds[op.b] = unified
             self._opened.append(unified)
 
     def give(self, slot: int, fd: int) -> None:
@@ -175,6 +171,8 @@ class Launch:
                 )
 
     def _spawn(self, theirs: int) -> None:
+        # A stage is in the cgroups too, and its child is born in them: it may have no right to go there itself
+        # once it has joined a user namespace.
         staged = any(op.code == ops.FORK for op in self.plan.ops)
         plan_fd = native.memfd(encode(self.plan, self._fds, theirs))
         try:
@@ -184,7 +182,7 @@ class Launch:
                 theirs,
                 keep,
                 flags=0 if staged else self.plan.clone_flags,
-                cgroup_fd=-1 if staged else self._cgroup,
+                cgroup_fd=self._cgroup,
                 wait_go=not staged and bool(self.plan.clone_flags & CLONE_NEWUSER),
                 exit_signal=self._exit_signal,
             )

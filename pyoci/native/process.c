@@ -24,10 +24,6 @@ OPF(setns)
 OPF(fork)
 {
 	struct clone_args a = { .flags = (uint64_t)op->a | CLONE_PARENT };
-	if (op->b > 0 && op->b < PLAN_MAX_SLOTS) {
-		a.flags |= CLONE_INTO_CGROUP;
-		a.cgroup = (uint64_t)c->slots[op->b];
-	}
 	c->detail[0] = 0;
 	long pid = sys(__NR_clone3, &a, sizeof a);
 	if (pid < 0)

@@ -19,8 +19,7 @@ if TYPE_CHECKING:
 
 # name = number      fields
 SETNS = 1  #         a slot of an nsfs fd or pidfd, b CLONE_NEW* flags to join
-FORK = 2  #          a CLONE_NEW* flags; b slot of a v2 cgroup directory to be born in, or 0; the child goes on
-#                    (CLONE_PARENT), the stage exits
+FORK = 2  #          a CLONE_NEW* flags; the child goes on (CLONE_PARENT), the stage exits
 UNSHARE = 3  #       a CLONE_NEW* flags
 SYNC = 4  #          a point number (POINT_*); waits for the parent
 PROPAGATION = 5  #   a MS_* propagation (MS_SLAVE...), on "/" of the new mount namespace; RECURSIVE flag

@@ -87,7 +87,10 @@ def _exec(request: ExecRequest) -> int:
         launch = Launch(plan, at_point, entered, code=255)
         with launch:
             launch.join(*driver.join_files())
-            launch.give(ops.SLOT_FREE, found.pidfd())
+            if any(op.code == ops.CHROOT for op in plan.ops):
+                root = posix.open(f"/proc/{found.state.pid}/root", posix.O_PATH | posix.O_CLOEXEC)
+                launch.give(ops.SLOT_ROOTFS, root)
+            launch.give(ops.SLOT_FREE, found.pidfd())  # after it: the pid was still init's
             if proxy is not None:
                 launch.lend(ops.SLOT_CONSOLE_SOCKET, proxy[1])
             elif request.console_socket:

@@ -105,6 +105,8 @@ _BY_OP = {
     (ops.CONSOLE, E.EBADF): "mount a devpts at /dev/pts, as a terminal needs one",
     (ops.SECCOMP, E.EINVAL): "this kernel does not know one of the flags or actions",
     (ops.SECCOMP, E.EACCES): "without noNewPrivileges a filter needs CAP_SYS_ADMIN",
+    (ops.ROOTFS, E.EACCES): "root of the container's user namespace must be able to enter each folder on the way: "
+    "give them the right x",
     (ops.ROOTFS, E.ENOENT): "root.path must be a directory that exists",
     (ops.ROOTFS, E.ENOTDIR): "root.path must be a directory",
 }

@@ -77,7 +77,8 @@ def compile_create(spec: Obj, facts: HostFacts, options: Options) -> ops.LaunchP
 def compile_exec(process: Obj, target: ExecTarget, facts: HostFacts, options: Options) -> ops.LaunchPlan:
     """Compile the plan of a further process in a running container.
 
-    The caller puts a pidfd of the container's init into SLOT_FREE.
+    The caller puts a pidfd of the container's init into SLOT_FREE, and its root into SLOT_ROOTFS if there is
+    a CHROOT.
 
     Args:
         process: the process (its paths start where it was read, "process" or a file of its own).
@@ -97,6 +98,8 @@ def compile_exec(process: Obj, target: ExecTarget, facts: HostFacts, options: Op
     if target.ns_flags:
         ctx.add(ops.SETNS, "linux.namespaces", a=slot, b=target.ns_flags)
     ctx.add(ops.FORK, "linux.namespaces", a=0)
+    if not namespaces.creates(ctx, "mount"):
+        ctx.add(ops.CHROOT, "root.path")  # its root is a directory of a mount namespace that it shares
     ctx.add(ops.SETSID, at(process, "terminal"))
     _console(ctx, who, ops.FLAG_EXEC_CONSOLE)
     _finish(ctx, who, gate=False)

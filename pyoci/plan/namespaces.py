@@ -62,6 +62,11 @@ def enter(ctx: Context) -> None:
         ctx.add(ops.FORK, "linux.namespaces", a=flags)
 
 
+def creates(ctx: Context, name: str) -> bool:
+    """Whether the config asks for a new namespace of a type."""
+    return any(ns.text("type") == name and not ns.text("path") for ns in ctx.linux.objs("namespaces"))
+
+
 def loopback(ctx: Context) -> None:
     """A new network namespace starts with its loopback down."""
     if ctx.new & CLONE_NEWNET:

@@ -49,3 +49,12 @@ def test_plan_modules_import_nothing_slow():
         [sys.executable, "-I", "-S", "-c", code, str(ROOT)], capture_output=True, text=True, check=True
     )
     assert run.stdout.strip() in ("['__future__', '_struct']", "['__future__']")
+
+
+def test_exec_in_a_container_that_shares_a_mount_namespace_changes_into_its_root():
+    rows = [{"type": "mount", "path": "/proc/1/ns/mnt"}]
+    for data in (config(linux={"namespaces": []}), config(linux={"namespaces": rows})):
+        target = ExecTarget(Obj(data), kernel.CLONE_NEWNS)
+        plan = compile_exec(Obj({"args": ["id"], "cwd": "/"}, "process"), target, facts(), Options("c1"))
+        assert codes(plan)[:3] == [ops.SETNS, ops.FORK, ops.CHROOT]
+    assert ops.CHROOT not in codes(build())

@@ -129,6 +129,28 @@ class Bundle:
             options.update(kwargs)
             return self.command("create", "--bundle", str(self.path), *flags, self.name, **options)
 
+    def shown(self, script: str) -> str:
+        """What a script prints in the container; it must end well."""
+        result = self.sh(script).run()
+        assert (result.returncode, result.stderr) == (0, "")
+        return result.stdout
+
+    def running(self, *args: str) -> Bundle:
+        """Have the container run a program; `sleep` if none is named."""
+        assert self.args(*(args or ("sleep", "100"))).create().returncode == 0, self.output()
+        started = self.command("start", self.name)
+        assert started.returncode == 0, started.stderr
+        return self
+
+    def inside(self, script: str) -> str:
+        """What a script prints that runs besides the container's program; it must end well."""
+        result = self.command("exec", self.name, "sh", "-c", script)
+        assert (result.returncode, result.stderr) == (0, "")
+        return result.stdout
+
+    def pid(self) -> int:
+        return int(self.state()["pid"])
+
     def output(self) -> str:
         return (self.path / "output").read_text()
 
@@ -177,12 +199,21 @@ class Bundles:
                 parent.rmdir()
 
 
+def open_the_way(path: Path) -> None:
+    """Let everyone walk to a folder of pytest's: root of a user namespace is nobody here."""
+    for folder in path.relative_to("/tmp").parents if path.is_relative_to("/tmp") else ():
+        if folder.name:
+            (Path("/tmp") / folder).chmod(0o711)
+    path.chmod(0o711)
+
+
 @pytest.fixture
 def bundles(tmp_path: Path, rootfs_template: Path) -> Iterator[Bundles]:
     if os.geteuid() != 0:
         pytest.skip("real containers need root here")
     if not os.access(runtime_path(), os.X_OK):
         pytest.skip(f"no runtime at {runtime_path()}: make hello builds it")
+    open_the_way(tmp_path)
     made = Bundles(tmp_path, rootfs_template)
     try:
         yield made

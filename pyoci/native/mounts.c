@@ -135,8 +135,8 @@ OPF(rootfs)
 	int tree = clone_tree(target, "", 1);
 	if (tree < 0)
 		return fail(c, tree, "open_tree", path);
-	/* private: pivot_root(2) refuses a shared root, and nothing mounted below may reach the host */
-	int r = attach_with(c, tree, target, path, &(struct attr){ .propagation = MS_PRIVATE }, 1);
+	/* never shared: pivot_root(2) refuses that, and nothing mounted below may reach the host */
+	int r = attach_with(c, tree, target, path, &(struct attr){ .propagation = (uint64_t)op->b }, 1);
 	sys(__NR_close, target);
 	c->slots[SLOT_ROOTFS] = tree;
 	return r;

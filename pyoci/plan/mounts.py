@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pyoci.errors import ConfigError
-from pyoci.plan import cgroupmounts, mountopts, ops
+from pyoci.plan import cgroupmounts, mountopts, ops, rootfs
 from pyoci.plan.context import Context, at, below, clean, encode, unsupported
-from pyoci.plan.kernel import ATTR_RDONLY, MS_REC
+from pyoci.plan.kernel import ATTR_RDONLY, MS_REC, MS_SHARED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -183,13 +183,19 @@ def _bind(ctx: Context, mount: Mount) -> None:
     flags = _flags(mount) | (ops.FLAG_RECURSIVE if o.rbind else 0)
     slot = 0
     raw: bytes | None = encode(source, at(mount.obj, "source"))
-    if ctx.userns and ctx.facts.euid == 0 and not ctx.facts.in_userns:
-        # The container's root may have no right to walk to the source: the parent opens it.
+    words = o.propagation
+    # Only the parent's clone is in one group with the host's mount: ours are slaves at most (rootfs.attach).
+    peer = rootfs.is_shared(ctx) and any(word & MS_SHARED for word in words) and not ctx.userns
+    # The container's root may have no right to walk to the source: the parent opens it.
+    unreachable = ctx.userns and ctx.facts.euid == 0 and not ctx.facts.in_userns
+    if peer or unreachable:
         slot = ctx.slot()
         ctx.plan.inputs.append(ops.Input(slot, "tree", source, at(mount.obj, "source"), recursive=o.rbind))
         flags |= ops.FLAG_FROM_SLOT
         raw = None
-    first = o.propagation[0] if o.propagation else 0
+        if not peer:
+            words = [rootfs.group(ctx) | MS_REC, *words]
+    first = words[0] if words else 0
     ctx.add(
         ops.MOUNT_BIND,
         where,
@@ -203,7 +209,7 @@ def _bind(ctx: Context, mount: Mount) -> None:
         f=first,
         flags=flags,
     )
-    _propagate(ctx, mount, o.propagation[1:])
+    _propagate(ctx, mount, words[1:])
 
 
 def clean_source(path: str) -> str:

@@ -23,10 +23,8 @@ FORK = 2  #          a CLONE_NEW* flags; the child goes on (CLONE_PARENT), the s
 UNSHARE = 3  #       a CLONE_NEW* flags
 SYNC = 4  #          a point number (POINT_*); waits for the parent
 PROPAGATION = 5  #   a MS_* propagation (MS_SLAVE...), on "/" of the new mount namespace; RECURSIVE flag
-ROOTFS = (
-    6  #        s absolute host path; clones it (recursively), private, attaches, fills SLOT_ROOTFS; a 1: only opens;
-)
-#                    a 1: no mount namespace of our own, only open the directory
+ROOTFS = 6  #        s absolute host path; clones it (recursively), attaches, fills SLOT_ROOTFS; b MS_* propagation
+#                    of it or 0; a 1: no mount namespace of our own, only open the directory
 MOUNT_FS = 7  #      s fstype, t target, u options ("k=v\0flag\0", first may be "source=…"), a MOUNT_ATTR_* set,
 #                    b slot to keep the mount fd in or -1, c MS_* propagation or 0
 MOUNT_BIND = 8  #    s source host path (or flag FROM_SLOT: a slot of a detached tree), t target,

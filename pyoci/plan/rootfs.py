@@ -43,6 +43,16 @@ def check(ctx: Context) -> None:
                 )
 
 
+def group(ctx: Context) -> int:
+    """MS_PRIVATE or MS_SLAVE: what every mount of the host's is in the container's mount namespace at first."""
+    return PROPAGATION.get(ctx.linux.text("rootfsPropagation") or "", 0) & MS_PRIVATE or MS_SLAVE
+
+
+def is_shared(ctx: Context) -> bool:
+    """Whether the config wants mounts to leave the container, where a mount asks for that too."""
+    return bool(PROPAGATION.get(ctx.linux.text("rootfsPropagation") or "", 0) & MS_SHARED)
+
+
 def attach(ctx: Context) -> None:
     """PROPAGATION of the new mount namespace, then ROOTFS.
 
@@ -54,8 +64,7 @@ def attach(ctx: Context) -> None:
     if word and word not in PROPAGATION:
         raise unknown("propagation", word, where, PROPAGATION)
     if ctx.new & CLONE_NEWNS:
-        private = PROPAGATION.get(word, 0) & MS_PRIVATE
-        ctx.add(ops.PROPAGATION, where, a=MS_PRIVATE if private else MS_SLAVE, flags=ops.FLAG_RECURSIVE)
+        ctx.add(ops.PROPAGATION, where, a=group(ctx), flags=ops.FLAG_RECURSIVE)
     root = ctx.spec.obj("root")
     path = root.need("path") if root is not None else None
     if not path:
@@ -63,7 +72,9 @@ def attach(ctx: Context) -> None:
     rootfs = ctx.options.rootfs
     if not rootfs.startswith("/") or clean(rootfs) == "/":
         raise ConfigError("root filesystem cannot be the host's /", where="root.path", todo="name another directory")
-    ctx.add(ops.ROOTFS, "root.path", s=encode(rootfs, "root.path"), a=0 if ctx.own_mounts else 1)
+    # As a slave its mount already is one of the host's, if that is shared; else it leaves the group.
+    own = 0 if PROPAGATION.get(word, 0) & MS_SLAVE else MS_PRIVATE
+    ctx.add(ops.ROOTFS, "root.path", s=encode(rootfs, "root.path"), a=0 if ctx.own_mounts else 1, b=own)
 
 
 def protect(ctx: Context) -> None:

@@ -60,3 +60,30 @@ def compiled(source: str, to: Path) -> Path:
 def namespace(pid: int | str, name: str) -> str:
     """Identity of a namespace of a process, such as "net:[4026531840]"; `name` as in /proc/PID/ns."""
     return os.readlink(f"/proc/{pid}/ns/{name}")
+
+
+def enter(pid: int) -> Callable[[], None]:
+    """For preexec_fn: join the mount namespace of a process."""
+
+    def join() -> None:
+        with open(f"/proc/{pid}/ns/mnt") as file:
+            if _libc.setns(file.fileno(), NEWNS):
+                raise OSError(ctypes.get_errno(), "setns")
+
+    return join
+
+
+class Mount:
+    """A line of mountinfo (proc(5))."""
+
+    def __init__(self, line: str) -> None:
+        left, right = line.split(" - ")
+        _, _, self.device, self.root, self.target, options, *self.propagation = left.split()
+        self.options = set(options.split(","))
+        self.fstype, self.source, data = right.split(" ")
+        self.data = set(data.split(","))
+
+
+def mounts(text: str) -> dict[str, Mount]:
+    """The mounts of a mountinfo by their place; the last one that is stacked there."""
+    return {m.target: m for m in map(Mount, text.splitlines())}

@@ -63,7 +63,12 @@ class Profile:
         self.where = seccomp.path
         self.default = _action(seccomp, "defaultAction", "defaultErrnoRet")
         if self.default == _NOTIFY:
-            raise ConfigError("SCMP_ACT_NOTIFY as the default action", where=f"{self.where}.defaultAction")
+            raise ConfigError(
+                "SCMP_ACT_NOTIFY as the default action",
+                where=f"{self.where}.defaultAction",
+                why="the agent would have to answer for the system call that tells it of the container",
+                todo="name the system calls in rules",
+            )
         self.flags = _flags(seccomp)
         self.architectures = _architectures(seccomp)
         self.rules: list[Rule] = []
@@ -74,8 +79,23 @@ class Profile:
             names = entry.strs("names")
             if not names:
                 raise ConfigError("seccomp rule without names", where=f"{entry.path}.names", todo="name system calls")
+            if action == _NOTIFY and "sendmsg" in names:
+                raise ConfigError(
+                    "SCMP_ACT_NOTIFY for sendmsg",
+                    where=f"{entry.path}.names",
+                    why="by it the listener is sent to the agent, which could not answer before",
+                    todo="take it out of the rule",
+                )
             self.rules.append((action, names, [_condition(arg) for arg in entry.objs("args")], entry.path))
-        _check_listener(seccomp, notify)
+        if notify and not seccomp.text("listenerPath"):
+            raise ConfigError(
+                "SCMP_ACT_NOTIFY without listenerPath",
+                where=f"{self.where}.listenerPath",
+                why="nobody would answer",
+                todo="name the listener's socket",
+            )
+        if not notify:  # the kernel takes it only together with a listener (seccomp(2), EINVAL)
+            self.flags &= ~_WAIT_KILLABLE
 
 
 def compile_filter(seccomp: Obj) -> tuple[bytes, int]:
@@ -141,8 +161,7 @@ def _flags(seccomp: Obj) -> int:
             where = f"{seccomp.path}.flags[{i}]"
             raise ConfigError(f"unknown seccomp flag {name[:60]!r}", where=where, todo="one of " + " ".join(_FLAGS))
         flags |= _FLAGS[name]
-    # The kernel takes it only together with a listener (seccomp(2), EINVAL), and there is none yet.
-    return flags & ~_WAIT_KILLABLE
+    return flags
 
 
 def _architectures(seccomp: Obj) -> list[tuple[bytes, str]]:
@@ -171,15 +190,6 @@ def _condition(arg: Obj) -> Condition:
     second = arg.number("valueTwo", 0, _UINT64, 0) or 0
     # A masked comparison has its mask in `value` and what it compares with in `valueTwo`.
     return index, _OPERATORS[op], value, second
-
-
-def _check_listener(seccomp: Obj, notify: bool) -> None:
-    path = seccomp.text("listenerPath")
-    where = f"{seccomp.path}.listenerPath"
-    if notify and not path:
-        raise ConfigError("SCMP_ACT_NOTIFY without listenerPath", where=where, todo="name the listener's socket")
-    if notify:
-        raise ConfigError("SCMP_ACT_NOTIFY not supported yet", where=where, todo="remove the rule")
 
 
 def _add_architectures(lib: Any, handle: Any, profile: Profile) -> None:

@@ -129,7 +129,9 @@ _TYPES: dict[str, type] = {
     "runtime_start_time": int,
     "has_poststart": bool,
     "has_poststop": bool,
+    "resctrl": list,
 }
+_LATER = {"resctrl"}  # came after the first version: a state may lack them
 
 
 class State:
@@ -137,7 +139,8 @@ class State:
 
     `start_time` and `runtime_start_time` are clock ticks since boot; `runtime_pid` is the pyoci process
     that is creating it, 0 afterwards; `status_hint` is creating, created or running (the kernel decides
-    whether it still is); `cgroup_paths` are controller → directory. `extra` keeps unknown keys.
+    whether it still is); `cgroup_paths` are controller → directory; `resctrl` directories to
+    remove there. `extra` keeps unknown keys.
     """
 
     __slots__ = (*_TYPES, "extra")
@@ -159,6 +162,7 @@ class State:
         self.runtime_start_time = 0
         self.has_poststart = False
         self.has_poststop = False
+        self.resctrl: list[str] = []
         self.extra: dict[str, Any] = {}
 
     def document(self) -> dict[str, Any]:
@@ -188,9 +192,12 @@ def parse_state(data: bytes, where: str) -> State:
     state = State()
     for key, kind in _TYPES.items():
         value = doc.get(key)
+        if value is None and key in _LATER:
+            continue
         if type(value) is not kind:
             raise _unreadable(where, f"{key} is missing or of the wrong type")
-        if isinstance(value, dict) and not all(type(v) is str for v in value.values()):
+        items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+        if not all(type(v) is str for v in items):
             raise _unreadable(where, f"{key} has a value of the wrong type")
         setattr(state, key, value)
     state.extra = {k: v for k, v in doc.items() if k not in _TYPES and k != "version"}

@@ -15,7 +15,7 @@ from pyoci.cgroups.compile import cgroup_path, compile_v1
 from pyoci.cgroups.hierarchies import read_hierarchies
 from pyoci.cgroups.v1 import V1Driver
 from pyoci.errors import ConfigError, OCIError
-from pyoci.lifecycle import host
+from pyoci.lifecycle import filters, host
 from pyoci.lifecycle.launch import CLONE_NEWUSER, Launch
 from pyoci.plan import ops
 from pyoci.plan.compile import compile_create
@@ -26,8 +26,13 @@ from pyoci.state import Entry, State, Store, boot_id, check_id, process_start_ti
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from pyoci.cgroups.compile import Write
+    from pyoci.lifecycle.agent import Agent
+    from pyoci.lifecycle.netdevices import Moved
     from pyoci.lifecycle.request import CreateRequest
+    from pyoci.resctrl import Resctrl
 
 GATE = "start.sock"
 
@@ -47,6 +52,9 @@ class Creation:
         self.launch: Launch | None = None
         self.creating_fd = -1
         self.created_fd = -1
+        self.agent: Agent | None = None
+        self.moved: Moved | None = None
+        self.class_of_service: Resctrl | None = None
         self.exit_signal = 17
         self.stdio: list[int] = []
         self.console_fd = -1
@@ -82,7 +90,7 @@ class Creation:
         options.terminal_rows, options.terminal_columns = self.rows, self.columns
         self.plan = compile_create(self.spec, self.facts, options)
         self.plan.tell(r.warn)
-        self._seccomp()
+        filters.fill(self.plan, r.root)
         self._check_fds()
 
     def terminal(self) -> None:
@@ -123,6 +131,8 @@ class Creation:
         self.found = read_hierarchies()
         mode = self.found.mode
         self.facts = host.read_facts(r.bundle, mode)
+        if host.has_labels(self.spec, self.spec.obj("process")):
+            host.read_lsm(self.facts)
         if r.cgroup_manager == "disabled" or mode == "none":
             self.driver = Disabled()
             return
@@ -130,16 +140,6 @@ class Creation:
         self.driver = V1Driver(self.found, path)
         self.writes = compile_v1(resources.data if resources else {})
         self.facts.cgroup_mounts = host.cgroup_rows(self.found, self.driver.paths())
-
-    def _seccomp(self) -> None:
-        if self.plan.seccomp is None:
-            return
-        from pyoci.seccomp import compile_filter  # loads libseccomp: only when there is a profile
-
-        bpf, flags = compile_filter(self.plan.seccomp)
-        for op in self.plan.ops:
-            if op.code == ops.SECCOMP:
-                op.u, op.a = bpf, flags
 
     def _check_fds(self) -> None:
         for fd in range(3, 3 + self.request.preserve_fds):
@@ -167,6 +167,11 @@ class Creation:
         state.annotations = self.spec.mapping("annotations")
         state.status_hint = "creating"
         state.cgroup_paths = self.driver.paths()
+        if self.plan.rdt is not None:
+            from pyoci.resctrl import Resctrl
+
+            self.class_of_service = Resctrl(self.plan.rdt, r.id)
+            state.resctrl = self.class_of_service.to_remove()
         state.runtime_pid = posix.getpid()
         state.runtime_start_time = process_start_time(posix.getpid()) or 0
         hooks = self.spec.obj("hooks")
@@ -182,9 +187,13 @@ class Creation:
         return path if path.startswith("/") else f"{self.request.bundle}/{path}"
 
     def state_json(self, status: str, pid: int) -> bytes:
-        """The state that hooks read (runtime-spec runtime, "State")."""
+        """The state that hooks read."""
+        return jsontext.dumps(self.document(status, pid)).encode("utf-8", "backslashreplace")
+
+    def document(self, status: str, pid: int) -> dict[str, Any]:
+        """The state (runtime-spec runtime, "State")."""
         assert self.state is not None
-        doc = {
+        doc: dict[str, Any] = {
             "ociVersion": self.state.oci_version,
             "id": self.state.id,
             "status": status,
@@ -193,7 +202,7 @@ class Creation:
         }
         if self.state.annotations:
             doc["annotations"] = self.state.annotations
-        return jsontext.dumps(doc).encode("utf-8", "backslashreplace")
+        return doc
 
     def execute(self) -> int:
         """Make the cgroups and the process; gives its pid in the caller's namespace."""
@@ -202,6 +211,8 @@ class Creation:
         self.launch = launch
         with launch:
             self.driver.create()
+            if self.class_of_service is not None:
+                self.class_of_service.create()
             # before the process is in: between "deny all" and the exceptions it could make no device
             self.driver.apply([w for w in self.writes if w.controller == "devices"])
             launch.join(*self.driver.join_files())
@@ -209,6 +220,10 @@ class Creation:
             self.creating_fd, self.created_fd = native.state_memfd(), native.state_memfd()
             launch.give(ops.SLOT_STATE_CREATING, self.creating_fd)
             launch.give(ops.SLOT_STATE_CREATED, self.created_fd)
+            if self.plan.listener is not None:
+                from pyoci.lifecycle.agent import Agent
+
+                self.agent = Agent(self.plan, launch)
             if self.console_fd >= 0:
                 launch.lend(ops.SLOT_CONSOLE_SOCKET, self.console_fd)
             elif self.request.console_socket:
@@ -217,6 +232,8 @@ class Creation:
             return launch.pid
 
     def _entered(self, launch: Launch) -> None:
+        if self.class_of_service is not None:
+            self.class_of_service.enter(launch.pid)
         if self.writes:  # the process makes its mounts meanwhile; nothing of the container runs before POINT_CGROUP
             self.driver.apply([w for w in self.writes if w.controller != "devices"])
 
@@ -225,6 +242,12 @@ class Creation:
             text = self.state_json("creating", launch.pid)
             posix.write(self.creating_fd, text)
             posix.write(self.created_fd, self.state_json("created", launch.pid))
+            if self.agent is not None:
+                self.agent.tell(self.document("created", launch.pid), launch.pid)
+            if self.plan.net_devices:
+                from pyoci.lifecycle.netdevices import move_in
+
+                self.moved = move_in(self.plan.net_devices, launch.pid)
             if self.spec.has("hooks"):
                 from pyoci.hooks import run_hooks
 
@@ -245,7 +268,11 @@ class Creation:
 
     def undo(self) -> None:
         """Unmake everything; init is dead by now (Launch)."""
+        if self.moved is not None:
+            self.moved.undo()
         self.driver.undo()
+        if self.class_of_service is not None:
+            self.class_of_service.undo()
         if self.entry is not None:
             self.entry.remove()
 
@@ -296,6 +323,8 @@ def create(request: CreateRequest, creation: Creation | None = None) -> int:
     finally:
         if c.entry is not None:
             c.entry.close()  # and with it the lock
+        if c.moved is not None:
+            c.moved.close()
 
 
 __all__ = ["CLONE_NEWUSER", "Creation", "create"]

@@ -42,6 +42,10 @@ def delete(root: str, id: str, force: bool) -> None:
             )
         _end(found)
         found.driver().remove()
+        if found.state.resctrl:
+            from pyoci.resctrl import remove
+
+            remove(found.state.resctrl)
         if found.state.has_poststop:
             _poststop(found)
         found.entry.remove()

@@ -6,7 +6,7 @@ import posix
 
 from pyoci import native
 from pyoci.errors import ConfigError, OCIError, StateError
-from pyoci.lifecycle import host
+from pyoci.lifecycle import filters, host
 from pyoci.lifecycle.container import Found
 from pyoci.lifecycle.create import write_pid_file
 from pyoci.lifecycle.launch import Launch
@@ -21,6 +21,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from pyoci.lifecycle.agent import Agent
     from pyoci.lifecycle.request import ExecRequest
 
 _FILES = {
@@ -31,6 +32,7 @@ _FILES = {
     "ipc": "ipc",
     "uts": "uts",
     "cgroup": "cgroup",
+    "time": "time",
 }
 
 
@@ -66,26 +68,31 @@ def _exec(request: ExecRequest) -> int:
         proxy = _proxy(request, process)
         options.has_console_socket = bool(request.console_socket) or proxy is not None
         facts = host.read_facts(found.state.bundle, "")
+        if host.has_labels(spec, process):
+            host.read_lsm(facts)
         target = ExecTarget(spec, namespaces_to_join(found.state.pid))
         plan = compile_exec(process, target, facts, options)
         plan.tell(request.warn)
-        if plan.seccomp is not None:
-            from pyoci.seccomp import compile_filter
-
-            bpf, flags = compile_filter(plan.seccomp)
-            for op in plan.ops:
-                if op.code == ops.SECCOMP:
-                    op.u, op.a = bpf, flags
+        filters.fill(plan, request.root)
         driver = found.driver()
 
         def entered(launch: Launch) -> None:
             """It has joined the cgroups by itself."""
 
         def at_point(point: int, launch: Launch) -> None:
-            """An exec has no points."""
+            """The one point of an exec: the filter is about to hold, and the agent is to know of whom."""
+            from pyoci.lifecycle.query import hook_state
+
+            if agent is not None:
+                agent.tell(hook_state(found, status), launch.pid)
 
         launch = Launch(plan, at_point, entered, code=255)
+        agent: Agent | None = None
         with launch:
+            if plan.listener is not None:
+                from pyoci.lifecycle.agent import Agent
+
+                agent = Agent(plan, launch)
             launch.join(*driver.join_files())
             if any(op.code == ops.CHROOT for op in plan.ops):
                 root = posix.open(f"/proc/{found.state.pid}/root", posix.O_PATH | posix.O_CLOEXEC)
@@ -125,6 +132,8 @@ def namespaces_to_join(pid: int) -> int:
             if theirs != posix.readlink(f"/proc/self/ns/{file}"):
                 flags |= NAMESPACES[name]
         except FileNotFoundError:
+            if name == "time":  # a kernel without time namespaces
+                continue
             raise StateError("container not running") from None
     return flags
 

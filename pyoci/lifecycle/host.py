@@ -11,6 +11,7 @@ from pyoci.plan.facts import HostFacts
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyoci.cgroups.hierarchies import Hierarchies
+    from pyoci.spec.reader import Obj
 
 
 def read_small(path: str) -> bytes:
@@ -63,6 +64,29 @@ def read_facts(bundle: str, mode: str) -> HostFacts:
     except FileNotFoundError:
         raise OCIError("no procfs at /proc", todo="mount it: the runtime needs it") from None
     return facts
+
+
+def read_lsm(facts: HostFacts) -> None:
+    """Which security modules are active; asked only for a config that has a label."""
+    try:
+        facts.apparmor = read_small("/sys/module/apparmor/parameters/enabled").strip() == b"Y"
+    except OSError:
+        facts.apparmor = False
+    for path, answer in (("/proc/self/attr/apparmor/exec", "apparmor_attr"), ("/sys/fs/selinux/enforce", "selinux")):
+        try:
+            posix.stat(path)
+            setattr(facts, answer, True)
+        except OSError:
+            setattr(facts, answer, False)
+
+
+def has_labels(spec: Obj, process: Obj | None) -> bool:
+    """Whether a config has a label of a security module."""
+    linux = spec.data.get("linux")
+    return bool(
+        (process is not None and (process.data.get("apparmorProfile") or process.data.get("selinuxLabel")))
+        or (isinstance(linux, dict) and linux.get("mountLabel"))
+    )
 
 
 def cgroup_rows(found: Hierarchies, paths: dict[str, str]) -> list[tuple[str, str, str, str]]:

@@ -77,7 +77,10 @@ class Launch:
         """
         first = 1024  # slots of their own, above those that compile numbers
         joins = [ops.Op(ops.JOIN_CGROUP, "linux.cgroupsPath", a=first + i) for i in range(len(files))]
-        self.plan.ops[:0] = joins
+        at = 0
+        while self.plan.ops[at].code == ops.CPU_AFFINITY:  # process.execCPUAffinity.initial: before the cgroups
+            at += 1
+        self.plan.ops[at:at] = joins
         for i, fd in enumerate(files):
             self.give(first + i, fd)
         self._cgroup = unified
@@ -151,6 +154,10 @@ class Launch:
         for item in self.plan.inputs:
             if item.kind == "tree":
                 self.give(item.slot, native.open_tree(item.path, item.recursive, item.where))
+                if item.idmap is not None:
+                    from pyoci.lifecycle.idmap import apply
+
+                    apply(self._fds[item.slot], item)
                 continue
             try:
                 fd = posix.open(item.path, posix.O_RDONLY | posix.O_CLOEXEC)

@@ -80,10 +80,15 @@ def state_json(found: Found, status: str) -> tuple[Obj, bytes]:
     """The stored config, and the state JSON that a hook reads."""
     raw = found.entry.read_blob("config.json")
     spec = Obj(jsontext.loads(raw, "config.json"), "")
+    return spec, jsontext.dumps(hook_state(found, status)).encode("utf-8", "backslashreplace")
+
+
+def hook_state(found: Found, status: str) -> dict[str, Any]:
+    """The state as the specification has it, without what `state` adds."""
     doc = _document(found)
     for key in ("rootfs", "created", "owner"):
         doc.pop(key, None)
     doc["status"] = status
     if status == "stopped":
         doc["pid"] = 0
-    return spec, jsontext.dumps(doc).encode("utf-8", "backslashreplace")
+    return doc

@@ -42,6 +42,41 @@ def own_caps() -> int:
     return int(lib.pyoci_own_caps())
 
 
+def checksum(data: bytes) -> int:
+    """64 bits that tell most texts apart; no cryptographic hash."""
+    return int(lib.pyoci_checksum(data, len(data)))
+
+
+def idmap(tree: int, userns: int, recursive: bool, where: str) -> None:
+    """Show a detached tree with the ids of a user namespace (mount_setattr(2), MOUNT_ATTR_IDMAP).
+
+    Raises:
+        KernelError: the filesystem cannot be mapped, or the kernel is older than 5.12.
+    """
+    r = lib.pyoci_idmap(tree, userns, recursive)
+    todo = {
+        errno.EINVAL: "its filesystem cannot be id-mapped, or it is mapped already: copy the files, or chown them",
+        errno.EPERM: "only root of the user namespace that mounted the filesystem may map it",
+        errno.ENOSYS: "id-mapped mounts need Linux 5.12",
+    }
+    check(r, "cannot map the ids of the mount", where, todo.get(-r, ""))
+
+
+def idle(flags: int) -> tuple[int, int]:
+    """A process that holds new namespaces (CLONE_NEW* flags) until it is killed; pid and pidfd.
+
+    Raises:
+        KernelError: clone3(2) failed.
+    """
+    pidfd = ffi.new("int *")
+    return check(lib.pyoci_idle(flags, pidfd), "cannot make a namespace", "", "see namespaces(7)"), pidfd[0]
+
+
+def setns(fd: int, kind: int) -> None:
+    """Move the calling thread alone into a namespace (setns(2))."""
+    check(lib.pyoci_setns(fd, kind), "cannot join the namespace")
+
+
 class Message:
     """One record of the sync channel; `detail` is untrusted text."""
 
@@ -211,14 +246,15 @@ def connect(dirfd: int, name: str) -> int:
     return check(lib.pyoci_connect(dirfd, encode(name), 0), "cannot reach the container's start gate", name)
 
 
+def connect_socket(path: str, what: str, where: str, todo: str) -> int:
+    """Connect to a Unix stream socket; the words are for the error."""
+    return check(lib.pyoci_connect(-1, encode(path), 1), what, where, todo)
+
+
 def connect_stream(path: str) -> int:
     """Connect to the console socket of the caller."""
-    return check(
-        lib.pyoci_connect(-1, encode(path), 1),
-        "cannot connect to the console socket",
-        f"--console-socket {path}",
-        "the caller must listen on a Unix stream socket there",
-    )
+    todo = "the caller must listen on a Unix stream socket there"
+    return connect_socket(path, "cannot connect to the console socket", f"--console-socket {path}", todo)
 
 
 def receive_fd(sock: int) -> int:

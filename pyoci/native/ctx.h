@@ -41,6 +41,9 @@ int make_parent(struct ctx *c, const char *path, const char **name);
 /* legacy.c: attributes of the mount that `fd` is, without mount_setattr(2) */
 int legacy_attr(struct ctx *c, int fd, uint64_t set, uint64_t clr, uint64_t propagation, int recursive);
 
+/* copy.c */
+int copy_tree(struct ctx *c, int from, int to, int attributes);
+
 /* hook.c */
 struct hook {
 	const char *path;
@@ -66,5 +69,7 @@ OPF(oom_score_adj); OPF(rlimit); OPF(loopback); OPF(console); OPF(setsid); OPF(k
 OPF(umask); OPF(no_new_privs); OPF(bounding); OPF(keep_caps); OPF(setgroups); OPF(setgid);
 OPF(setuid); OPF(set_caps); OPF(ambient); OPF(chdir); OPF(seccomp); OPF(find_exec);
 OPF(wait_start); OPF(hook); OPF(exec); OPF(dup2); OPF(fchown_stdio); OPF(join_cgroup);
+OPF(personality); OPF(scheduler); OPF(io_priority); OPF(cpu_affinity); OPF(memory_policy);
+OPF(write_proc);
 
 #endif

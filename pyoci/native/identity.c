@@ -5,6 +5,8 @@
 #include <linux/prctl.h>
 #include <linux/seccomp.h>
 #include <linux/securebits.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 
 #include "ctx.h"
@@ -106,12 +108,47 @@ OPF(ambient)
 	DONE(r, "prctl(PR_CAP_AMBIENT)");
 }
 
+/* Hands the listener to the agent: its fd, with the container process state (config-linux, "Seccomp") as the text.
+ * The filter holds for us already: this is the one system call that it must not keep waiting. */
+static long send_listener(struct ctx *c, int socket, int listener, char *text, size_t size)
+{
+	union {
+		struct cmsghdr h;
+		char space[CMSG_SPACE(sizeof(int))];
+	} control;
+	struct iovec iov = { text, size };
+	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control,
+			    .msg_controllen = CMSG_SPACE(sizeof(int)) };
+	for (size_t i = 0; i < sizeof control; i++)
+		((volatile char *)&control)[i] = 0;
+	control.h.cmsg_level = SOL_SOCKET;
+	control.h.cmsg_type = SCM_RIGHTS;
+	control.h.cmsg_len = CMSG_LEN(sizeof(int));
+	*(int *)CMSG_DATA(&control.h) = listener;
+	long n = sys(__NR_sendmsg, c->slots[socket], &m, MSG_NOSIGNAL);
+	return n >= 0 && (size_t)n != size ? -EMSGSIZE : n;
+}
+
 OPF(seccomp)
 {
 	struct sock_fprog prog = { (unsigned short)(op->u_len / 8), NULL };
 	prog.filter = (struct sock_filter *)(uintptr_t)(c->data + op->u);
-	long r = sys(__NR_seccomp, SECCOMP_SET_MODE_FILTER, op->a, &prog);
-	DONE(r, "seccomp");
+	if (op->b < 0) {
+		long r = sys(__NR_seccomp, SECCOMP_SET_MODE_FILTER, op->a, &prog);
+		DONE(r, "seccomp");
+	}
+	if (op->b >= PLAN_MAX_SLOTS || op->c < 0 || op->c >= PLAN_MAX_SLOTS)
+		return fail(c, -EINVAL, "seccomp", NULL);
+	int file = c->slots[op->c];
+	long size = sys(__NR_lseek, file, 0, 2 /* SEEK_END */);
+	long text = size <= 0 ? -EINVAL : sys(__NR_mmap, 0, size, PROT_READ, MAP_PRIVATE, file, 0);
+	if (text < 0 && text > -4096)
+		return fail(c, text, "map the state for the seccomp agent", NULL);
+	long listener = sys(__NR_seccomp, SECCOMP_SET_MODE_FILTER, op->a | SECCOMP_FILTER_FLAG_NEW_LISTENER, &prog);
+	if (listener < 0)
+		return fail(c, listener, "seccomp", NULL);
+	long r = send_listener(c, (int)op->b, (int)listener, (char *)text, (size_t)size);
+	DONE(r, "send the listener to the seccomp agent"); /* both are CLOEXEC */
 }
 
 /* The user must be able to use its own stdio; devices and files are the caller's (CVE-2026-88265). */

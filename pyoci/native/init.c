@@ -47,7 +47,9 @@ const op_fn op_table[OP_LAST] = {
 	[OP_AMBIENT] = op_ambient, [OP_CHDIR] = op_chdir, [OP_SECCOMP] = op_seccomp,
 	[OP_FIND_EXEC] = op_find_exec, [OP_WAIT_START] = op_wait_start, [OP_HOOK] = op_hook,
 	[OP_EXEC] = op_exec, [OP_DUP2] = op_dup2, [OP_FCHOWN_STDIO] = op_fchown_stdio,
-	[OP_JOIN_CGROUP] = op_join_cgroup,
+	[OP_JOIN_CGROUP] = op_join_cgroup, [OP_PERSONALITY] = op_personality, [OP_SCHEDULER] = op_scheduler,
+	[OP_IO_PRIORITY] = op_io_priority, [OP_CPU_AFFINITY] = op_cpu_affinity,
+	[OP_MEMORY_POLICY] = op_memory_policy, [OP_WRITE_PROC] = op_write_proc,
 };
 
 static struct ctx context; /* in .bss: no stack this large, no allocator */

@@ -176,6 +176,19 @@ static int fs_options(struct ctx *c, int fs, const struct plan_op *op)
 	return r < 0 ? fs_fail(c, fs, r, "fsconfig create", plan_str(c, op->s)) : 0;
 }
 
+static int has_option(const struct ctx *c, const struct plan_op *op, const char *start)
+{
+	const char *p = op->u == PLAN_NONE ? NULL : c->data + op->u, *end = p + op->u_len;
+	for (; p && p < end; p += str_len(p) + 1) {
+		size_t i = 0;
+		while (start[i] && p[i] == start[i])
+			i++;
+		if (!start[i])
+			return 1;
+	}
+	return 0;
+}
+
 static int make_fs(struct ctx *c, const struct plan_op *op)
 {
 	int fs = (int)sys(__NR_fsopen, plan_str(c, op->s), FSOPEN_CLOEXEC);
@@ -202,7 +215,9 @@ OPF(mount_fs)
 		sys(__NR_close, target);
 		return mnt;
 	}
-	int r = attach(c, mnt, target, path);
+	int r = op->flags & FLAG_COPY_UP ? copy_tree(c, target, mnt, !has_option(c, op, "mode=")) : 0;
+	if (!r)
+		r = attach(c, mnt, target, path);
 	if (!r)
 		r = set_attr(c, mnt, (struct attr){ 0, 0, (uint64_t)op->c, op->flags & FLAG_RECURSIVE });
 	sys(__NR_close, target);

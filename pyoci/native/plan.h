@@ -56,6 +56,7 @@ enum plan_slot {
 	SLOT_STDOUT = 10,
 	SLOT_STDERR = 11,
 	SLOT_NOTIFY = 12,        /* seccomp listener's socket */
+	SLOT_NOTIFY_STATE = 13,  /* memfd: what the seccomp agent is told */
 	SLOT_FREE = 16,
 };
 
@@ -106,6 +107,12 @@ enum plan_opcode {
 	OP_DUP2 = 44,
 	OP_FCHOWN_STDIO = 45,
 	OP_JOIN_CGROUP = 46,
+	OP_PERSONALITY = 47,
+	OP_SCHEDULER = 48,
+	OP_IO_PRIORITY = 49,
+	OP_CPU_AFFINITY = 50,
+	OP_MEMORY_POLICY = 51,
+	OP_WRITE_PROC = 52,
 	OP_LAST
 };
 
@@ -119,6 +126,8 @@ enum plan_flag {
 	FLAG_FROM_SLOT = 32,   /* the source is the fd in slot a */
 	FLAG_EXEC_CONSOLE = 64,/* the pty comes from the running container's /dev/pts */
 	FLAG_IGNORE_ERROR = 128,
+	FLAG_COPY_UP = 512,    /* what the target holds is copied into the new filesystem */
+	FLAG_READ_BACK = 256,  /* the file must say afterwards what was written */
 };
 
 /* Messages on the sync socket (SOCK_SEQPACKET), fixed size. */

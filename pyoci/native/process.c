@@ -111,6 +111,36 @@ OPF(oom_score_adj)
 	return proc_write(c, "self/oom_score_adj", p, 0);
 }
 
+/* A label that a security module did not take must never be believed to be there: `value` is "exec LABEL" or LABEL. */
+static int read_back(struct ctx *c, const char *path, const char *value)
+{
+	struct open_how how = { .flags = O_RDONLY | O_CLOEXEC,
+				.resolve = RESOLVE_BENEATH | RESOLVE_NO_XDEV | RESOLVE_NO_MAGICLINKS };
+	char got[512];
+	const char *label = str_chr(value, ' ');
+	label = label ? label + 1 : value;
+	long fd = sys(__NR_openat2, c->slots[SLOT_PROC], path, &how, sizeof how);
+	long n = fd < 0 ? fd : sys(__NR_read, fd, got, sizeof got - 1);
+	if (fd >= 0)
+		sys(__NR_close, fd);
+	if (n < 0)
+		return fail(c, n, "read", path);
+	size_t i = 0, size = str_len(label);
+	while (i < size && i < (size_t)n && got[i] == label[i])
+		i++;
+	/* what follows it: " (enforce)" or the end of the line */
+	if (i < size || (i < (size_t)n && got[i] != ' ' && got[i] != '\n' && got[i]))
+		return fail(c, -EACCES, "the label is not the one that was set", path);
+	return 0;
+}
+
+OPF(write_proc)
+{
+	const char *path = plan_str(c, op->s), *value = plan_str(c, op->t);
+	int r = proc_write(c, path, value, 0);
+	return !r && op->flags & FLAG_READ_BACK ? read_back(c, path, value) : r;
+}
+
 OPF(loopback)
 {
 	(void)op;

@@ -2,6 +2,7 @@
  * init image, every function gives >= 0 or -errno, and between clone and execveat only raw system
  * calls are made, so that any thread of any Python program may call it. */
 #include <linux/capability.h>
+#include <linux/mount.h>
 #include <linux/prctl.h>
 #include <linux/sched.h>
 #include <poll.h>
@@ -158,6 +159,15 @@ int64_t pyoci_own_caps(void)
 	return all;
 }
 
+/* FNV-1a, 64 bits: to name a cache file; what is in it is compared whole. */
+uint64_t pyoci_checksum(const void *data, size_t size)
+{
+	uint64_t sum = 0xcbf29ce484222325u;
+	for (size_t i = 0; i < size; i++)
+		sum = (sum ^ ((const unsigned char *)data)[i]) * 0x100000001b3u;
+	return sum;
+}
+
 /* Holds the signals that a foreground runtime acts on, and gives a signalfd(2) of them: of all, or of
  * those that interrupt. Only the command line asks for it; a host program's signals are its own. */
 int pyoci_signal_fd(int all)
@@ -272,6 +282,35 @@ int pyoci_recv_fd(int sock, char *text, size_t size)
 int pyoci_open_tree(const char *path, int recursive)
 {
 	return (int)sys(__NR_open_tree, AT_FDCWD, path, 1 /* OPEN_TREE_CLONE */ | O_CLOEXEC | (recursive ? 0x8000 : 0));
+}
+
+/* Shows a tree with the ids of a user namespace (mount_setattr(2), MOUNT_ATTR_IDMAP). */
+int pyoci_idmap(int tree, int userns, int recursive)
+{
+	struct mount_attr attr = { .attr_set = MOUNT_ATTR_IDMAP, .userns_fd = (uint64_t)userns };
+	return (int)sys(__NR_mount_setattr, tree, "", AT_EMPTY_PATH | (recursive ? 0x8000 : 0), &attr, sizeof attr);
+}
+
+/* A process that does nothing until it is killed, to hold new namespaces open; its pid, and its pidfd. */
+int pyoci_idle(uint64_t flags, int *pidfd)
+{
+	uint64_t all = ~0ull, old = 0;
+	struct clone_args a = { .flags = flags | CLONE_PIDFD, .pidfd = (uint64_t)(uintptr_t)pidfd };
+	sys(__NR_rt_sigprocmask, 2, &all, &old, 8);
+	long pid = sys(__NR_clone3, &a, sizeof a);
+	if (pid == 0) {
+		sys(__NR_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+		for (;;)
+			sys(__NR_ppoll, 0, 0, 0, 0, 8);
+	}
+	sys(__NR_rt_sigprocmask, 2, &old, 0, 8);
+	return (int)pid;
+}
+
+/* Moves the calling thread alone. */
+int pyoci_setns(int fd, int type)
+{
+	return (int)sys(__NR_setns, fd, type);
 }
 
 /* The CLONE_NEW* flag of an nsfs file (ioctl_ns(2)), or -errno. */

@@ -29,6 +29,7 @@ int pyoci_recv(int fd, int stop_fd, struct sync_msg *m);
 int64_t pyoci_now(void);
 int pyoci_signal_fd(int all);
 int64_t pyoci_own_caps(void);
+uint64_t pyoci_checksum(const void *data, size_t size);
 int pyoci_signal(int pidfd, int number);
 int pyoci_go(int fd);
 int pyoci_listen(int dirfd, const char *name);
@@ -36,6 +37,9 @@ int pyoci_connect(int dirfd, const char *name, int stream);
 int pyoci_recv_fd(int sock, char *text, size_t size);
 int pyoci_open_tree(const char *path, int recursive);
 int pyoci_ns_type(int fd);
+int pyoci_idmap(int tree, int userns, int recursive);
+int pyoci_idle(uint64_t flags, int *pidfd);
+int pyoci_setns(int fd, int type);
 int pyoci_hook(const char *path, char *const *argv, char *const *envp, int stdin_fd, long timeout_ms, int stop_fd,
 	       int *status, char *out, size_t out_size);
 int pyoci_plan_check(const void *buf, size_t size);

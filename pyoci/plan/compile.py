@@ -50,6 +50,7 @@ def compile_create(spec: Obj, facts: HostFacts, options: Options) -> ops.LaunchP
     hooks.check(ctx)
     entries = mounts.read(ctx)
     who = identity.Identity(ctx)
+    _rare(ctx)
     _console_check(ctx, entries)
 
     identity.oom_score(ctx)
@@ -92,8 +93,12 @@ def compile_exec(process: Obj, target: ExecTarget, facts: HostFacts, options: Op
     slot = ctx.slot()
     # For the rules on groups and capabilities: entered, if the container has its own.
     ctx.joined = {flag: "" for flag in NAMESPACES.values() if target.ns_flags & flag}
-    unsupported.check_process(process)
     who = identity.Identity(ctx)
+    if process.has("execCPUAffinity"):
+        from pyoci.plan import schedule
+
+        schedule.affinity(ctx, "initial")  # the cgroups are joined after it, see Launch.join
+        schedule.affinity(ctx, "final")
     identity.oom_score(ctx)
     if target.ns_flags:
         ctx.add(ops.SETNS, "linux.namespaces", a=slot, b=target.ns_flags)
@@ -106,6 +111,26 @@ def compile_exec(process: Obj, target: ExecTarget, facts: HostFacts, options: Op
     return ctx.plan
 
 
+def _rare(ctx: Context) -> None:
+    """Properties that few configs have: their modules load for those alone."""
+    if ctx.linux.has("netDevices"):
+        from pyoci.plan import netdevices
+
+        netdevices.read(ctx)
+    if ctx.linux.has("intelRdt"):
+        from pyoci.plan import rdt
+
+        rdt.read(ctx)
+    if ctx.linux.has("mountLabel"):
+        from pyoci.plan import lsm
+
+        lsm.check(ctx)
+    if ctx.process.has("execCPUAffinity"):
+        from pyoci.plan import schedule
+
+        schedule.check_affinity(ctx.process)
+
+
 def _finish(ctx: Context, who: Identity, *, gate: bool) -> None:
     """Identity, working directory, start gate, seccomp and exec: the end of every launch."""
     process, path = ctx.process, ctx.process.path
@@ -116,6 +141,12 @@ def _finish(ctx: Context, who: Identity, *, gate: bool) -> None:
     seccomp = ctx.linux.obj("seccomp")
     # seccomp(2): without no_new_privs, CAP_SYS_ADMIN is needed to load a filter.
     defer = seccomp is not None and not who.nnp and not who.caps.effective & CAP_SYS_ADMIN
+    if any(process.has(key) for key in ("scheduler", "ioPriority")) or any(
+        ctx.linux.has(key) for key in ("personality", "memoryPolicy")
+    ):
+        from pyoci.plan import schedule
+
+        schedule.emit(ctx)
     identity.emit(ctx, who, defer_caps=defer)
     ctx.add(ops.CHDIR, at(process, "cwd"), s=_cwd(ctx))
     search = _search_path(env, at(process, "env"))
@@ -124,13 +155,37 @@ def _finish(ctx: Context, who: Identity, *, gate: bool) -> None:
         ctx.add(ops.SYNC, path, a=ops.POINT_CREATED)
         ctx.add(ops.WAIT_START, path)
         hooks.emit(ctx, "startContainer", ops.SLOT_STATE_CREATED)
+    if process.has("apparmorProfile") or process.has("selinuxLabel"):
+        from pyoci.plan import lsm
+
+        lsm.check(ctx)
+        lsm.emit(ctx)
     if seccomp is not None:
-        ctx.plan.seccomp = seccomp
-        ctx.add(ops.SECCOMP, seccomp.path, b=-1)
+        _seccomp(ctx, seccomp, gate)
     if defer:
         capabilities.final(ctx, who.caps)
     vector = hooks.vector(args, at(process, "args")) + hooks.vector(env, at(process, "env"))
     ctx.add(ops.EXEC, at(process, "args"), u=vector, a=len(args), b=len(env))
+
+
+def _seccomp(ctx: Context, seccomp: Obj, gate: bool) -> None:
+    """SECCOMP; the filter itself is compiled by the caller, since that takes libseccomp."""
+    ctx.plan.seccomp = seccomp
+    path = seccomp.text("listenerPath")
+    metadata = seccomp.text("listenerMetadata")
+    if metadata and not path:
+        raise ConfigError(
+            "listenerMetadata without listenerPath",
+            where=at(seccomp, "listenerMetadata"),
+            todo="remove it, or name the listener's socket",
+        )
+    if not path or not any(rule.text("action") == "SCMP_ACT_NOTIFY" for rule in seccomp.objs("syscalls")):
+        ctx.add(ops.SECCOMP, seccomp.path, b=-1)
+        return
+    ctx.plan.listener = (path, metadata)
+    if not gate:
+        ctx.add(ops.SYNC, seccomp.path, a=ops.POINT_NOTIFY)
+    ctx.add(ops.SECCOMP, seccomp.path, b=ops.SLOT_NOTIFY, c=ops.SLOT_NOTIFY_STATE)
 
 
 def _search_path(env: list[str], where: str) -> bytes | None:

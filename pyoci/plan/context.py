@@ -27,6 +27,7 @@ class Context:
         "plan",
         "process",
         "spec",
+        "time_offsets",
         "uid_ranges",
     )
 
@@ -40,6 +41,7 @@ class Context:
         self.new = 0
         self.joined: dict[int, str] = {}
         self.next_slot = ops.SLOT_FREE
+        self.time_offsets = b""
         self.uid_ranges: dict[str, list[tuple[int, int]]] = {}
 
     def has(self, flag: int) -> bool:
@@ -134,8 +136,3 @@ def unknown(what: str, word: str, where: str, known: Iterable[str], todo: str = 
     """An error for a name that is in no table, with the nearest one that is."""
     close = nearest(word, known)
     return ConfigError(f"unknown {what} {word[:80]!r}", where=where, todo=f"did you mean {close!r}?" if close else todo)
-
-
-def unsupported(what: str, where: str) -> ConfigError:
-    """An error for what the spec knows and pyoci does not do: never ignored silently."""
-    return ConfigError(f"{what} not supported yet", where=where, todo="remove it from the config")

@@ -18,6 +18,8 @@ class HostFacts:
     """
 
     __slots__ = (
+        "apparmor",
+        "apparmor_attr",
         "bundle",
         "cgroup_mode",
         "cgroup_mounts",
@@ -27,10 +29,14 @@ class HostFacts:
         "last_cap",
         "nr_open",
         "own_caps",
+        "selinux",
         "setgroups_allowed",
     )
 
     def __init__(self) -> None:
+        self.apparmor = False
+        self.apparmor_attr = True  # /proc/PID/attr/apparmor, Linux 5.8
+        self.selinux = False
         self.euid = 0
         self.last_cap = 40
         self.own_caps = (1 << 41) - 1

@@ -20,6 +20,7 @@ NAMESPACES = {
     "uts": CLONE_NEWUTS,
     "network": CLONE_NEWNET,
     "cgroup": CLONE_NEWCGROUP,
+    "time": CLONE_NEWTIME,
     "pid": CLONE_NEWPID,
     "mount": CLONE_NEWNS,
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pyoci.errors import ConfigError
-from pyoci.plan.context import at, unknown, unsupported
+from pyoci.plan.context import at, unknown
 from pyoci.plan.kernel import (
     ATTR_ATIME,
     ATTR_NOATIME,
@@ -44,18 +44,30 @@ _ATTRS = {
 _RECURSIVE = {"r" + word: bits for word, bits in _ATTRS.items()}
 # Flags of the superblock, which fsconfig(2) knows by these very words; meaningless on a bind mount.
 _SUPERBLOCK = ("sync", "async", "dirsync", "mand", "nomand", "lazytime", "nolazytime")
-# No kernel flag of today: "norelatime" is the absence of a default, "silent" only quietens a log.
-_IGNORED = ("defaults", "silent", "loud", "norelatime", "rnorelatime", "")
-_UNSUPPORTED = ("idmap", "ridmap", "tmpcopyup")
-
-KNOWN = (*_ATTRS, *_RECURSIVE, *_SUPERBLOCK, *PROPAGATION, "defaults", "silent", "loud", "norelatime")
-KNOWN += ("bind", "rbind", "remount", *_UNSUPPORTED)
+# No kernel flag of today: "norelatime" is the absence of a default, "silent" only quietens a log, and whether a file
+# counts its changes is the filesystem's own affair (fsconfig(2) has no word for it).
+_IGNORED = ("defaults", "silent", "loud", "norelatime", "rnorelatime", "iversion", "noiversion", "")
+KNOWN = (*_ATTRS, *_RECURSIVE, *_SUPERBLOCK, *PROPAGATION, *filter(None, _IGNORED))
+KNOWN += ("bind", "rbind", "remount", "idmap", "ridmap", "tmpcopyup")
 
 
 class MountOptions:
     """Options of one mount, sorted: attributes (own and recursive), propagation, filesystem data."""
 
-    __slots__ = ("bind", "clear", "data", "propagation", "rbind", "rclear", "remount", "rset", "set")
+    __slots__ = (
+        "bind",
+        "clear",
+        "copy_up",
+        "data",
+        "idmap",
+        "idmap_all",
+        "propagation",
+        "rbind",
+        "rclear",
+        "remount",
+        "rset",
+        "set",
+    )
 
     def __init__(self) -> None:
         self.set = 0
@@ -66,6 +78,9 @@ class MountOptions:
         self.bind = False
         self.rbind = False
         self.remount = False
+        self.idmap = False
+        self.idmap_all = False  # also for the mounts below
+        self.copy_up = False
         self.data: list[str] = []
 
 
@@ -80,6 +95,9 @@ def parse(mount: Obj) -> MountOptions:
     opts.rbind = "rbind" in words
     opts.bind = opts.rbind or "bind" in words or mount.text("type") == "bind"
     opts.remount = "remount" in words
+    opts.idmap_all = "ridmap" in words
+    opts.idmap = opts.idmap_all or "idmap" in words
+    opts.copy_up = "tmpcopyup" in words
     for i, word in enumerate(words):
         if word in _ATTRS:
             bits, clear = _ATTRS[word]
@@ -89,10 +107,8 @@ def parse(mount: Obj) -> MountOptions:
             opts.rset, opts.rclear = (opts.rset & ~clear) | bits, (opts.rclear & ~bits) | clear
         elif word in PROPAGATION:
             opts.propagation.append(PROPAGATION[word])
-        elif word in ("bind", "rbind", "remount") or word in _IGNORED:
+        elif word in ("bind", "rbind", "remount", "idmap", "ridmap", "tmpcopyup") or word in _IGNORED:
             continue
-        elif word in _UNSUPPORTED:
-            raise unsupported(f"mount option {word!r}", f"{where}[{i}]")
         elif opts.bind or opts.remount:
             if word not in _SUPERBLOCK:
                 raise _refused(word, f"{where}[{i}]")

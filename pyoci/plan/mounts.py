@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from pyoci.errors import ConfigError
-from pyoci.plan import cgroupmounts, mountopts, ops, rootfs
-from pyoci.plan.context import Context, at, below, clean, encode, unsupported
+from pyoci.plan import cgroupmounts, mountopts, namespaces, ops, rootfs
+from pyoci.plan.context import Context, at, below, clean, encode
 from pyoci.plan.kernel import ATTR_RDONLY, MS_REC, MS_SHARED
 
 TYPE_CHECKING = False
@@ -112,9 +112,7 @@ def finish(ctx: Context, mounts: list[Mount]) -> None:
 
 def _check(mount: Mount) -> None:
     obj = mount.obj
-    for key in ("uidMappings", "gidMappings"):
-        if obj.data.get(key):
-            raise unsupported("id-mapped mount", at(obj, key))
+    _check_options(mount)
     if mount.target == "/" and not mount.opts.remount:
         raise ConfigError(
             "mount would cover the root filesystem",
@@ -138,6 +136,32 @@ def _check(mount: Mount) -> None:
             "mount without a filesystem type",
             where=at(obj, "type"),
             todo='for a bind mount add the option "bind"',
+        )
+
+
+def _check_options(mount: Mount) -> None:
+    """Options that only some mounts can have."""
+    obj, opts = mount.obj, mount.opts
+    mapped = [bool(obj.data.get(key)) for key in ("uidMappings", "gidMappings")]
+    if any(mapped) and not all(mapped):
+        raise ConfigError(
+            "id mappings of a mount for users or groups alone",
+            where=at(obj, "gidMappings" if mapped[0] else "uidMappings"),
+            todo="give both uidMappings and gidMappings",
+        )
+    if (any(mapped) or opts.idmap) and not opts.bind:
+        raise ConfigError(
+            "id mapping of a mount that is no bind mount",
+            where=at(obj, "options"),
+            why="a new filesystem has no owners to map yet",
+            todo='add "bind" or "rbind", or remove the mapping',
+        )
+    if opts.copy_up and (opts.bind or mount.fstype != "tmpfs"):
+        raise ConfigError(
+            "tmpcopyup on something else than a tmpfs",
+            where=at(obj, "options"),
+            why="only an empty tmpfs can be filled with what it covers",
+            todo='set its type to "tmpfs", or remove the option',
         )
 
 
@@ -188,9 +212,12 @@ def _bind(ctx: Context, mount: Mount) -> None:
     peer = rootfs.is_shared(ctx) and any(word & MS_SHARED for word in words) and not ctx.userns
     # The container's root may have no right to walk to the source: the parent opens it.
     unreachable = ctx.userns and ctx.facts.euid == 0 and not ctx.facts.in_userns
-    if peer or unreachable:
+    idmap = _idmap(ctx, mount)
+    if peer or unreachable or idmap:
         slot = ctx.slot()
-        ctx.plan.inputs.append(ops.Input(slot, "tree", source, at(mount.obj, "source"), recursive=o.rbind))
+        tree = ops.Input(slot, "tree", source, at(mount.obj, "source"), recursive=o.rbind)
+        tree.idmap, tree.idmap_all = idmap, o.idmap_all
+        ctx.plan.inputs.append(tree)
         flags |= ops.FLAG_FROM_SLOT
         raw = None
         if not peer:
@@ -212,6 +239,25 @@ def _bind(ctx: Context, mount: Mount) -> None:
     _propagate(ctx, mount, words[1:])
 
 
+def _idmap(ctx: Context, mount: Mount) -> tuple[bytes, bytes] | None:
+    """uid_map and gid_map that a mount is shown with: its own, or the container's (config, "Linux mount options")."""
+    obj = mount.obj
+    if obj.data.get("uidMappings"):
+        maps = namespaces.id_maps(obj)
+    elif mount.opts.idmap:  # a joined namespace is described by the same two (namespaces.read)
+        maps = namespaces.id_maps(ctx.linux)
+    else:
+        return None
+    if not maps[0] or not maps[1]:
+        raise ConfigError(
+            "id-mapped mount without a mapping",
+            where=at(obj, "options"),
+            why="neither the mount nor the container has id mappings",
+            todo="add uidMappings and gidMappings to the mount, or a user namespace to the container",
+        )
+    return maps[0], maps[1]
+
+
 def clean_source(path: str) -> str:
     """Drop doubled slashes and "." of a host path; ".." stays, since it may follow a symlink."""
     return "/" + "/".join(p for p in path.split("/") if p not in ("", "."))
@@ -225,6 +271,10 @@ def _filesystem(ctx: Context, mount: Mount) -> None:
         attrs &= ~ATTR_RDONLY
     elif attrs & ATTR_RDONLY and mount.fstype not in _SHARED and mount.fstype != "tmpfs":
         data.insert(0, "ro")
+    if ctx.linux.has("mountLabel"):
+        from pyoci.plan import lsm
+
+        data += lsm.mount_option(ctx, mount.fstype, data)
     if mount.source:
         data.insert(0, f"source={mount.source}")
     keep = ops.SLOT_PTS if mount.fstype == "devpts" and mount.target == "/dev/pts" else -1
@@ -237,6 +287,6 @@ def _filesystem(ctx: Context, mount: Mount) -> None:
         a=attrs,
         b=keep,
         c=o.propagation[0] & ~MS_REC if o.propagation else 0,  # nothing is mounted below it yet
-        flags=_flags(mount),
+        flags=_flags(mount) | (ops.FLAG_COPY_UP if o.copy_up else 0),
     )
     _propagate(ctx, mount, o.propagation[1:])

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pyoci.errors import ConfigError
 from pyoci.plan import ops
-from pyoci.plan.context import Context, at, encode, unknown, unsupported
-from pyoci.plan.kernel import CLONE_NEWCGROUP, CLONE_NEWNET, CLONE_NEWUSER, ID_MAX, NAMESPACES
+from pyoci.plan.context import Context, at, encode, unknown
+from pyoci.plan.kernel import CLONE_NEWCGROUP, CLONE_NEWNET, CLONE_NEWTIME, CLONE_NEWUSER, ID_MAX, NAMESPACES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,8 +23,6 @@ def read(ctx: Context) -> None:
     for ns in ctx.linux.objs("namespaces"):
         name = ns.need("type")
         where = at(ns, "type")
-        if name == "time":
-            raise unsupported("time namespace", where)
         if name not in NAMESPACES:
             raise unknown("namespace type", name, where, NAMESPACES)
         if name in seen:
@@ -43,22 +41,29 @@ def read(ctx: Context) -> None:
         slot = ctx.slot()
         ctx.plan.inputs.append(ops.Input(slot, "namespace", path, ns.path, nstype=NAMESPACES[name]))
     _mappings(ctx)
+    ctx.time_offsets = _time_offsets(ctx)
 
 
 def enter(ctx: Context) -> None:
     """Emit SETNS for each joined namespace and FORK, or set the flags of the clone.
 
     A joined user namespace is entered first (it owns, or may own, the others); a new one is made by
-    the FORK, after the others are entered with the caller's own rights.
+    the FORK, after the others are entered with the caller's own rights. A new time namespace takes
+    its offsets before any process is in it, so that a stage has to make it (time_namespaces(7)).
     """
     flags = ctx.new & ~CLONE_NEWCGROUP
-    if not ctx.joined:
+    if not ctx.joined and not ctx.time_offsets:
         ctx.plan.clone_flags = flags
     else:
         opened = {i.nstype: i for i in ctx.plan.inputs if i.kind == "namespace"}
         for flag in NAMESPACES.values():
             if flag in opened:
                 ctx.add(ops.SETNS, opened[flag].where, a=opened[flag].slot, b=flag)
+        if ctx.time_offsets:
+            where = at(ctx.linux, "timeOffsets")
+            ctx.add(ops.UNSHARE, where, a=CLONE_NEWTIME)
+            ctx.add(ops.WRITE_PROC, where, s=b"self/timens_offsets", t=ctx.time_offsets)
+            flags &= ~CLONE_NEWTIME
         ctx.add(ops.FORK, "linux.namespaces", a=flags)
 
 
@@ -71,6 +76,36 @@ def loopback(ctx: Context) -> None:
     """A new network namespace starts with its loopback down."""
     if ctx.new & CLONE_NEWNET:
         ctx.add(ops.LOOPBACK_UP, "linux.namespaces")
+
+
+def _time_offsets(ctx: Context) -> bytes:
+    """linux.timeOffsets as /proc/PID/timens_offsets takes them, or nothing (config-linux, "Offset for Time Namespace")."""
+    offsets = ctx.linux.obj("timeOffsets")
+    if offsets is None or not offsets.data:
+        return b""
+    if not ctx.new & CLONE_NEWTIME:
+        raise ConfigError(
+            "time offsets without a new time namespace",
+            where=offsets.path,
+            why="those of an existing one cannot be changed",
+            todo='add {"type": "time"} to linux.namespaces or remove them',
+        )
+    if ctx.facts.in_userns or ctx.facts.euid != 0:
+        raise ConfigError(
+            "time offsets without root's rights",
+            where=offsets.path,
+            why="they need CAP_SYS_TIME where the namespace is made (time_namespaces(7))",
+            todo="remove them, or run pyoci as root",
+        )
+    lines = []
+    for clock in offsets.data:
+        if clock not in ("monotonic", "boottime"):
+            raise unknown("clock", clock, at(offsets, clock), ("monotonic", "boottime"), "monotonic or boottime")
+        entry = offsets.obj(clock)
+        if entry is not None:
+            seconds = entry.number("secs", -(1 << 63), (1 << 63) - 1, 0)
+            lines.append(f"{clock} {seconds} {entry.number('nanosecs', 0, 999_999_999, 0)}\n")
+    return "".join(lines).encode()
 
 
 def _mappings(ctx: Context) -> None:
@@ -96,6 +131,11 @@ def _mappings(ctx: Context) -> None:
         ctx.uid_ranges[key] = [(inside, size) for inside, _, size in rows]
     ctx.plan.uid_map = _text(uid)
     ctx.plan.gid_map = _text(gid)
+
+
+def id_maps(obj: Obj) -> tuple[bytes, bytes]:
+    """uidMappings and gidMappings of an object as the kernel's maps."""
+    return _text(_ranges(obj.objs("uidMappings"))), _text(_ranges(obj.objs("gidMappings")))
 
 
 def _ranges(rows: list[Obj]) -> list[tuple[int, int, int]]:

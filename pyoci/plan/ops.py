@@ -15,6 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from pyoci.plan.rdt import Rdt
     from pyoci.spec.reader import Obj
 
 # name = number      fields
@@ -26,7 +27,7 @@ PROPAGATION = 5  #   a MS_* propagation (MS_SLAVE...), on "/" of the new mount n
 ROOTFS = 6  #        s absolute host path; clones it (recursively), attaches, fills SLOT_ROOTFS; b MS_* propagation
 #                    of it or 0; a 1: no mount namespace of our own, only open the directory
 MOUNT_FS = 7  #      s fstype, t target, u options ("k=v\0flag\0", first may be "source=…"), a MOUNT_ATTR_* set,
-#                    b slot to keep the mount fd in or -1, c MS_* propagation or 0
+#                    b slot to keep the mount fd in or -1, c MS_* propagation or 0; COPY_UP
 MOUNT_BIND = 8  #    s source host path (or flag FROM_SLOT: a slot of a detached tree), t target,
 #                    b attr set, c attr clear, d recursive attr set, e recursive attr clear, f propagation;
 #                    flag RECURSIVE for rbind
@@ -62,7 +63,9 @@ SETUID = 35  #       a uid
 SET_CAPS = 36  #     a effective, b permitted, c inheritable masks
 AMBIENT = 37  #      a mask
 CHDIR = 38  #        s directory; verified to be inside the root
-SECCOMP = 39  #      u array of sock_filter, a flags, b slot of listener socket or -1
+SECCOMP = (
+    39  #      u array of sock_filter, a flags, b slot of the agent's socket or -1, c slot of a memfd with its text
+)
 FIND_EXEC = 40  #    s args[0], t the PATH value or absent; finds what EXEC runs
 WAIT_START = 41
 HOOK = 42  #         s path, u "argv…\0" then "env…\0", a argc, b envc, c timeout in seconds or 0,
@@ -70,6 +73,12 @@ HOOK = 42  #         s path, u "argv…\0" then "env…\0", a argc, b envc, c ti
 EXEC = 43  #         u "argv…\0" then "env…\0", a argc, b envc
 DUP2 = 44  #         a slot, b fd number
 JOIN_CGROUP = 46  #  a slot of an open v1 "tasks" file
+PERSONALITY = 47  #  a personality(2) value
+SCHEDULER = 48  #    u struct sched_attr
+IO_PRIORITY = 49  #  a value of ioprio_set(2)
+CPU_AFFINITY = 50  # u mask of CPUs
+MEMORY_POLICY = 51  # a mode and flags of set_mempolicy(2), u mask of nodes or absent
+WRITE_PROC = 52  #   s path below /proc ("self/…"), t what to write; READ_BACK
 FCHOWN_STDIO = 45  # a uid, (gid unchanged); pipes, sockets and terminals only
 
 FLAG_OPTIONAL = 1
@@ -80,6 +89,8 @@ FLAG_REPLACE = 16
 FLAG_FROM_SLOT = 32
 FLAG_EXEC_CONSOLE = 64
 FLAG_IGNORE_ERROR = 128
+FLAG_READ_BACK = 256
+FLAG_COPY_UP = 512
 
 SLOT_ROOTFS = 0
 SLOT_PROC = 1
@@ -94,11 +105,13 @@ SLOT_STDIN = 9
 SLOT_STDOUT = 10
 SLOT_STDERR = 11
 SLOT_NOTIFY = 12
+SLOT_NOTIFY_STATE = 13
 SLOT_FREE = 16
 
 POINT_CGROUP = 1  # the parent has put the process into its cgroups
 POINT_HOOKS = 2  #  the parent has run prestart and createRuntime hooks
 POINT_CREATED = 3  # all is ready; what follows is the start gate
+POINT_NOTIFY = 4  # the parent has written the container process state of an exec
 
 MAGIC = 0x494F5950
 VERSION = 1
@@ -171,9 +184,11 @@ class Input:
         kind: "namespace" (an nsfs file), "tree" (open_tree clone, recursive if `recursive`).
         path: host path.
         nstype: CLONE_NEW* flag that an nsfs file must be of.
+        idmap: of a tree: uid_map and gid_map of the ids that it is shown with, or None.
+        idmap_all: also for the mounts below it.
     """
 
-    __slots__ = ("kind", "nstype", "path", "recursive", "slot", "where")
+    __slots__ = ("idmap", "idmap_all", "kind", "nstype", "path", "recursive", "slot", "where")
 
     def __init__(
         self, slot: int, kind: str, path: str, where: str, *, nstype: int = 0, recursive: bool = False
@@ -184,6 +199,8 @@ class Input:
         self.where = where
         self.nstype = nstype
         self.recursive = recursive
+        self.idmap: tuple[bytes, bytes] | None = None
+        self.idmap_all = False
 
 
 class LaunchPlan:
@@ -192,10 +209,24 @@ class LaunchPlan:
     `ops` in order; `inputs` to open first; `clone_flags` for the clone that makes init (used when
     there is no FORK op); `uid_map`/`gid_map` as the text to write, or None; `seccomp` the checked
     profile to compile late (it needs libseccomp) or None, filling the SECCOMP op's u; `warnings`
-    what the config asks for and the spec lets a runtime leave out, one line each.
+    what the config asks for and the spec lets a runtime leave out, one line each; `net_devices` are
+    (name on the host, name in the container, config path) to move into the network namespace; `listener`
+    is (socket, metadata or None) of the seccomp agent, or None; `rdt` what to do in resctrl, or None.
     """
 
-    __slots__ = ("clone_flags", "gid_map", "inputs", "keep_fds", "ops", "seccomp", "uid_map", "warnings")
+    __slots__ = (
+        "clone_flags",
+        "gid_map",
+        "inputs",
+        "keep_fds",
+        "listener",
+        "net_devices",
+        "ops",
+        "rdt",
+        "seccomp",
+        "uid_map",
+        "warnings",
+    )
 
     def __init__(self) -> None:
         self.ops: list[Op] = []
@@ -206,6 +237,9 @@ class LaunchPlan:
         self.keep_fds = 0
         self.seccomp: Obj | None = None
         self.warnings: list[str] = []
+        self.net_devices: list[tuple[str, str, str]] = []
+        self.listener: tuple[str, str | None] | None = None
+        self.rdt: Rdt | None = None
 
     def tell(self, warn: Callable[[str], None] | None) -> None:
         """Give each warning to `warn`, if there is one."""

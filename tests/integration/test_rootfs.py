@@ -106,7 +106,9 @@ def test_nothing_that_is_mounted_for_the_container_reaches_the_host(bundle: Bund
     bundle.config["process"]["capabilities"] = dict.fromkeys(("bounding", "effective", "permitted"), ["CAP_SYS_ADMIN"])
     with machine.asleep(lambda: shared_root(bundle.rootfs)) as pid:
         before = Path(f"/proc/{pid}/mountinfo").read_text()
-        assert bundle.sh("mount -t tmpfs t /tmp && exec sleep 100").create(preexec_fn=machine.enter(pid)).returncode == 0
+        assert (
+            bundle.sh("mount -t tmpfs t /tmp && exec sleep 100").create(preexec_fn=machine.enter(pid)).returncode == 0
+        )
         bundle.command("start", bundle.name)
         while "/tmp" not in machine.mounts(Path(f"/proc/{bundle.pid()}/mountinfo").read_text()):
             os.sched_yield()

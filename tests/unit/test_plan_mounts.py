@@ -96,11 +96,13 @@ def test_remount_changes_attributes_only():
     [
         ({"destination": "/d", "source": "/s", "options": ["bind", "rro", "nosiud"]}, "mounts[0].options[2]"),
         ({"destination": "/d", "source": "/s", "options": ["bind", "size=1"]}, "mounts[0].options[1]"),
-        ({"destination": "/d", "type": "tmpfs", "options": ["tmpcopyup"]}, "mounts[0].options[0]"),
-        ({"destination": "/d", "source": "/s", "options": ["bind", "idmap"]}, "mounts[0].options[1]"),
+        ({"destination": "/d", "source": "/s", "options": ["bind", "tmpcopyup"]}, "mounts[0].options"),
+        ({"destination": "/d", "type": "proc", "options": ["tmpcopyup"]}, "mounts[0].options"),
+        ({"destination": "/d", "type": "tmpfs", "options": ["idmap"]}, "mounts[0].options"),
+        ({"destination": "/d", "source": "/s", "options": ["bind", "idmap"]}, "mounts[0].options"),
         (
             {"destination": "/d", "source": "/s", "options": ["bind"], "uidMappings": [{}]},
-            "mounts[0].uidMappings",
+            "mounts[0].gidMappings",
         ),
         ({"destination": "/d", "options": ["bind"]}, "mounts[0].source"),
         ({"destination": "/d"}, "mounts[0].type"),

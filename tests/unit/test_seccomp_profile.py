@@ -46,7 +46,10 @@ def test_a_repeated_argument_splits_the_rule():
         ({"flags": ["X"]}, "linux.seccomp.flags[0]"),
         ({"architectures": ["x86"]}, "linux.seccomp.architectures[0]"),
         ({"syscalls": [rule("SCMP_ACT_NOTIFY")]}, "linux.seccomp.listenerPath"),
-        ({"syscalls": [rule("SCMP_ACT_NOTIFY")], "listenerPath": "/s"}, "linux.seccomp.listenerPath"),
+        (
+            {"syscalls": [rule("SCMP_ACT_NOTIFY", names=["sendmsg"])], "listenerPath": "/s"},
+            "linux.seccomp.syscalls[0].names",
+        ),
         ({"syscalls": [rule(names=())]}, "linux.seccomp.syscalls[0].names"),
         ({"syscalls": [rule(errnoRet=1)]}, "linux.seccomp.syscalls[0].errnoRet"),
         ({"syscalls": [rule(args=[arg(op="EQ")])]}, "linux.seccomp.syscalls[0].args[0].op"),

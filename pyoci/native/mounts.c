@@ -64,6 +64,9 @@ static int open_target(struct ctx *c, const struct plan_op *op, const char *path
 static int attach(struct ctx *c, int tree, int target, const char *path)
 {
 	long r = sys(__NR_move_mount, tree, "", target, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH);
+	struct statx a, b;
+	if (r == -EINVAL && !stat_fd(tree, &a) && !stat_fd(target, &b) && S_ISDIR(a.stx_mode) != S_ISDIR(b.stx_mode))
+		r = S_ISDIR(b.stx_mode) ? -EISDIR : -ENOTDIR; /* mount(2)'s word for it; move_mount(2) has none */
 	return r < 0 ? fail(c, r, "move_mount", path) : 0;
 }
 

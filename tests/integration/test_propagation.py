@@ -11,7 +11,7 @@ import pytest
 from tests.conftest import Bundle
 from tests.integration import machine
 
-ADMIN = dict.fromkeys(("bounding", "effective", "permitted"), ["CAP_SYS_ADMIN"])
+ADMIN = {key: ["CAP_SYS_ADMIN"] for key in ("bounding", "effective", "permitted")}
 MAP = [{"containerID": 0, "hostID": 100000, "size": 65536}]
 
 

@@ -103,7 +103,7 @@ def test_what_the_host_mounts_in_the_rootfs_appears_with_slave_only(bundle: Bund
 def test_nothing_that_is_mounted_for_the_container_reaches_the_host(bundle: Bundle, word: str | None) -> None:
     if word:
         bundle.config["linux"]["rootfsPropagation"] = word
-    bundle.config["process"]["capabilities"] = dict.fromkeys(("bounding", "effective", "permitted"), ["CAP_SYS_ADMIN"])
+    bundle.config["process"]["capabilities"] = {k: ["CAP_SYS_ADMIN"] for k in ("bounding", "effective", "permitted")}
     with machine.asleep(lambda: shared_root(bundle.rootfs)) as pid:
         before = Path(f"/proc/{pid}/mountinfo").read_text()
         assert (

@@ -96,4 +96,6 @@ def cgroup_rows(found: Hierarchies, paths: dict[str, str]) -> list[tuple[str, st
         words = ",".join(h.controllers)
         base = h.mountpoint.rsplit("/", 1)[1]
         rows.append((words, base, h.mountpoint, paths.get(h.controllers[0], "")))
+    if found.unified:
+        rows.append(("", found.unified.rsplit("/", 1)[1], found.unified, paths.get("unified", "")))
     return rows

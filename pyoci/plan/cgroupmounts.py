@@ -54,13 +54,12 @@ def _legacy(ctx: Context, entry: Mount) -> None:
         elif controllers:
             data = b"source=cgroup\0" + b"".join(encode(word, entry.where) + b"\0" for word in _hierarchy(controllers))
             _fresh(ctx, entry, b"cgroup", data, target, attrs)
-        # A v2 hierarchy in the list is mounted below, once.
+        else:
+            _fresh(ctx, entry, b"cgroup2", b"source=cgroup\0", target, attrs)
         for name in controllers.split(","):
             if name and name != base and not name.startswith("name="):
                 link = f"{entry.target}/{name}"
                 ctx.add(ops.SYMLINK, entry.where, s=encode(base, entry.where), t=encode(link, entry.where))
-    if ctx.facts.cgroup_mode == "hybrid" and fresh:
-        _fresh(ctx, entry, b"cgroup2", b"source=cgroup\0", f"{entry.target}/unified", attrs)
     if entry.opts.set & ATTR_RDONLY:
         ctx.add(ops.MOUNT_ATTR, entry.where, t=encode(entry.target, entry.where), b=ATTR_RDONLY)
 

@@ -9,6 +9,7 @@ V1 = [
     ("cpu,cpuacct", "cpu,cpuacct", "/sys/fs/cgroup/cpu,cpuacct", "/sys/fs/cgroup/cpu,cpuacct/c1"),
     ("name=systemd", "systemd", "/sys/fs/cgroup/systemd", "/sys/fs/cgroup/systemd/c1"),
 ]
+UNIFIED = ("", "unified", "/sys/fs/cgroup/unified", "/sys/fs/cgroup/unified/c1")
 
 
 def one(host=None, linux=None, **mount):
@@ -140,7 +141,7 @@ def test_devpts_is_kept_and_relative_destination_warned_of():
 
 
 def test_cgroup_v1_with_a_namespace():
-    host = facts(cgroup_mode="hybrid", cgroup_mounts=V1)
+    host = facts(cgroup_mode="hybrid", cgroup_mounts=[*V1, UNIFIED])
     plan = one(host, destination="/sys/fs/cgroup", type="cgroup", options=["ro"])
     found = [(op.s, op.t, op.u) for op in find(plan, ops.MOUNT_FS)]
     top = b"/sys/fs/cgroup"
@@ -159,9 +160,9 @@ def test_cgroup_v1_with_a_namespace():
 
 
 def test_cgroup_v1_without_a_namespace_binds_the_containers_own():
-    host = facts(cgroup_mode="v1", cgroup_mounts=V1)
+    host = facts(cgroup_mode="hybrid", cgroup_mounts=[*V1, UNIFIED])
     plan = one(host, {"namespaces": namespaces("mount")}, destination="/c", type="cgroup")
-    assert [op.s for op in find(plan, ops.MOUNT_BIND)] == [row[3].encode() for row in V1]
+    assert [op.s for op in find(plan, ops.MOUNT_BIND)] == [row[3].encode() for row in (*V1, UNIFIED)]
     assert not find(plan, ops.UNSHARE)
 
 

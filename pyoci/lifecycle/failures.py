@@ -59,6 +59,7 @@ _WHAT = {
     ops.SETUID: "cannot set uid",
     ops.SET_CAPS: "cannot set capabilities",
     ops.AMBIENT: "cannot set ambient capabilities",
+    ops.HOME: "cannot find the home directory",
     ops.CHDIR: "cannot enter the working directory {s}",
     ops.SECCOMP: "cannot install the seccomp filter",
     ops.MOUNT_FS: "cannot mount {s} at {t}",

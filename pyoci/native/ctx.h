@@ -19,6 +19,8 @@ struct ctx {
 	int slots[PLAN_MAX_SLOTS];
 	char detail[SYNC_DETAIL];
 	char exec_path[4096];
+	char home[4096]; /* "HOME=…" for EXEC, or empty */
+	int in_cwd;      /* an early CHDIR has been there */
 };
 
 typedef int (*op_fn)(struct ctx *c, const struct plan_op *op);
@@ -71,5 +73,6 @@ OPF(setuid); OPF(set_caps); OPF(ambient); OPF(chdir); OPF(seccomp); OPF(find_exe
 OPF(wait_start); OPF(hook); OPF(exec); OPF(dup2); OPF(fchown_stdio); OPF(join_cgroup);
 OPF(personality); OPF(scheduler); OPF(io_priority); OPF(cpu_affinity); OPF(memory_policy);
 OPF(write_proc);
+OPF(home);
 
 #endif

@@ -50,6 +50,7 @@ const op_fn op_table[OP_LAST] = {
 	[OP_JOIN_CGROUP] = op_join_cgroup, [OP_PERSONALITY] = op_personality, [OP_SCHEDULER] = op_scheduler,
 	[OP_IO_PRIORITY] = op_io_priority, [OP_CPU_AFFINITY] = op_cpu_affinity,
 	[OP_MEMORY_POLICY] = op_memory_policy, [OP_WRITE_PROC] = op_write_proc,
+	[OP_HOME] = op_home,
 };
 
 static struct ctx context; /* in .bss: no stack this large, no allocator */

@@ -113,6 +113,7 @@ enum plan_opcode {
 	OP_CPU_AFFINITY = 50,
 	OP_MEMORY_POLICY = 51,
 	OP_WRITE_PROC = 52,
+	OP_HOME = 53,
 	OP_LAST
 };
 

@@ -161,9 +161,12 @@ OPF(dup2)
 	return r < 0 ? fail(c, r, "dup3", NULL) : 0;
 }
 
-/* Enters the working directory; nothing outside the root may be it (CVE-2024-21626). */
+/* Enters the working directory; nothing outside the root may be it (CVE-2024-21626). Of two, the early OPTIONAL one
+ * may lack the right to it (a filesystem that root is nobody on), and the other has nothing to do if it had. */
 OPF(chdir)
 {
+	if (c->in_cwd)
+		return 0;
 	const char *path = plan_str(c, op->s);
 	struct open_how how = { .flags = O_PATH | O_DIRECTORY | O_CLOEXEC, .resolve = RESOLVE_NO_MAGICLINKS };
 	char cwd[4096];
@@ -171,11 +174,14 @@ OPF(chdir)
 	long r = fd < 0 ? fd : sys(__NR_fchdir, fd);
 	if (fd >= 0)
 		sys(__NR_close, fd);
+	if ((r == -EACCES || r == -EPERM) && op->flags & FLAG_OPTIONAL)
+		return 0;
 	if (r < 0)
 		return fail(c, r, "chdir", path);
 	r = sys(__NR_getcwd, cwd, sizeof cwd);
 	if (r < 0 || cwd[0] != '/') /* "(unreachable)/..." */
 		return fail(c, r < 0 ? r : -EPERM, "working directory is outside the root", path);
+	c->in_cwd = 1;
 	return 0;
 }
 
@@ -242,10 +248,11 @@ OPF(wait_start)
 	return 0;
 }
 
-/* Pointers to the strings of "argv…\0env…\0" in a mapping of their own: no allocator here. */
+/* Pointers to the strings of "argv…\0env…\0" in a mapping of their own, with room for one more variable: no
+ * allocator here. */
 static char **vectors(struct ctx *c, const struct plan_op *op, char ***envp)
 {
-	uint64_t n = (uint64_t)op->a + (uint64_t)op->b + 2;
+	uint64_t n = (uint64_t)op->a + (uint64_t)op->b + 3;
 	if (op->a < 0 || op->b < 0 || n > PLAN_MAX_BYTES)
 		return NULL;
 	long m = sys(__NR_mmap, 0, n * sizeof(char *), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -293,6 +300,8 @@ OPF(exec)
 	char **envp, **argv = vectors(c, op, &envp);
 	if (!argv)
 		return fail(c, -EINVAL, "execve", NULL);
+	if (c->home[0])
+		envp[op->b] = c->home; /* the mapping is zero behind it */
 	/* everything of ours is CLOEXEC from birth; this is for what a mistake would leave open */
 	unsigned first = 3 + c->h->keep_fds, sync = (unsigned)c->sync; /* CLOSE_RANGE_CLOEXEC came with Linux 5.11 */
 	if (sync > first)

@@ -147,6 +147,10 @@ def _finish(ctx: Context, who: Identity, *, gate: bool) -> None:
         from pyoci.plan import schedule
 
         schedule.emit(ctx)
+    if not any(word.startswith("HOME=") for word in env):
+        ctx.add(ops.HOME, at(process, "env"), a=who.uid)
+    # As root, who may enter what the user may not, and once more as the user, who may enter what root may not (NFS).
+    ctx.add(ops.CHDIR, at(process, "cwd"), s=_cwd(ctx), flags=ops.FLAG_OPTIONAL)
     identity.emit(ctx, who, defer_caps=defer)
     ctx.add(ops.CHDIR, at(process, "cwd"), s=_cwd(ctx))
     search = _search_path(env, at(process, "env"))

@@ -62,10 +62,9 @@ SETGID = 34  #       a gid
 SETUID = 35  #       a uid
 SET_CAPS = 36  #     a effective, b permitted, c inheritable masks
 AMBIENT = 37  #      a mask
-CHDIR = 38  #        s directory; verified to be inside the root
-SECCOMP = (
-    39  #      u array of sock_filter, a flags, b slot of the agent's socket or -1, c slot of a memfd with its text
-)
+CHDIR = 38  #        s directory; verified to be inside the root; OPTIONAL: if it may not be entered, another follows
+SECCOMP = 39  #      u array of sock_filter, a flags, b slot of the agent's socket or -1, c slot of a memfd with its
+#                    text
 FIND_EXEC = 40  #    s args[0], t the PATH value or absent; finds what EXEC runs
 WAIT_START = 41
 HOOK = 42  #         s path, u "argv…\0" then "env…\0", a argc, b envc, c timeout in seconds or 0,
@@ -79,6 +78,7 @@ IO_PRIORITY = 49  #  a value of ioprio_set(2)
 CPU_AFFINITY = 50  # u mask of CPUs
 MEMORY_POLICY = 51  # a mode and flags of set_mempolicy(2), u mask of nodes or absent
 WRITE_PROC = 52  #   s path below /proc ("self/…"), t what to write; READ_BACK
+HOME = 53  #         a uid; finds the HOME that EXEC adds, in the image's /etc/passwd
 FCHOWN_STDIO = 45  # a uid, (gid unchanged); pipes, sockets and terminals only
 
 FLAG_OPTIONAL = 1

@@ -14,11 +14,33 @@ def caps(**sets):
 
 def test_order_of_a_launch():
     wanted = [ops.SETSID, ops.LOOPBACK_UP, ops.PROPAGATION, ops.ROOTFS, ops.MKNOD, ops.SYNC, ops.PIVOT_ROOT]
-    wanted += [ops.KEYRING, ops.UMASK, ops.BOUNDING, ops.KEEP_CAPS, ops.SETGROUPS, ops.SETGID, ops.SETUID]
-    wanted += [ops.SET_CAPS, ops.AMBIENT, ops.CHDIR, ops.FIND_EXEC, ops.WAIT_START, ops.EXEC]
+    wanted += [
+        ops.HOME,
+        ops.CHDIR,
+        ops.KEYRING,
+        ops.UMASK,
+        ops.BOUNDING,
+        ops.KEEP_CAPS,
+        ops.SETGROUPS,
+        ops.SETGID,
+        ops.SETUID,
+    ]
+    wanted += [ops.SET_CAPS, ops.AMBIENT, ops.FIND_EXEC, ops.WAIT_START, ops.EXEC]
     seen = codes(build())
     assert [seen.index(c) for c in wanted] == sorted(seen.index(c) for c in wanted)
     assert [op.a for op in find(build(), ops.SYNC)] == [1, 2, 3]
+
+
+def test_the_working_directory_is_entered_as_root_and_else_as_the_user():
+    plan = build()
+    seen = [op for op in plan.ops if op.code in (ops.CHDIR, ops.SETUID)]
+    assert [op.code for op in seen] == [ops.CHDIR, ops.SETUID, ops.CHDIR]
+    assert (seen[0].flags, seen[2].flags) == (ops.FLAG_OPTIONAL, 0)
+
+
+@pytest.mark.parametrize(("env", "looked_for"), [([], True), (["HOME=/x"], False), (["HOMES=/x"], True)])
+def test_home_is_looked_for_when_the_config_has_none(env, looked_for):
+    assert bool(find(build(config(process={"env": env})), ops.HOME)) == looked_for
 
 
 def test_every_op_says_where_it_came_from():

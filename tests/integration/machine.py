@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from pyoci.plan.kernel import CAPABILITIES
+
 NEWNS, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET = 0x20000, 0x4000000, 0x8000000, 0x10000000, 0x20000000, 0x40000000
 MS_NODEV, MS_BIND, MS_REC, MS_PRIVATE, MS_SHARED = 0x4, 0x1000, 0x4000, 1 << 18, 1 << 20
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -27,6 +29,13 @@ def mount(source: str, target: str, fstype: str = "", flags: int = 0, data: str 
     """mount(2); for a child in a mount namespace of its own."""
     if _libc.mount(source.encode(), target.encode(), fstype.encode(), flags, data.encode()):
         raise OSError(ctypes.get_errno(), f"mount {source} {target}")
+
+
+def drop(*capabilities: str) -> None:
+    """Take capabilities from this process and all that it runs; for a child between fork and exec."""
+    for name in capabilities:
+        if _libc.prctl(24, CAPABILITIES.index(name), 0, 0, 0):  # PR_CAPBSET_DROP
+            raise OSError(ctypes.get_errno(), "prctl")
 
 
 @contextlib.contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import json
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,6 +10,7 @@ import pytest
 
 from pyoci.plan.kernel import CAPABILITIES
 from tests.conftest import Bundle
+from tests.integration import machine
 
 SHOW = "while read -r key value; do case $key in Cap*) echo $key $value;; esac; done </proc/self/status"
 FIELDS = {"CapInh": "inheritable", "CapPrm": "permitted", "CapEff": "effective", "CapBnd": "bounding"}
@@ -25,13 +25,6 @@ def sets(text: str) -> dict[str, int]:
     """The sets by their name in the config, from lines of /proc/PID/status."""
     rows = [line.split() for line in text.splitlines()]
     return {FIELDS[key.rstrip(":")]: int(value, 16) for key, value in rows}
-
-
-def without(*names: str) -> None:
-    """For preexec_fn: a caller that cannot have these capabilities."""
-    libc = ctypes.CDLL(None)
-    for name in names:
-        assert libc.prctl(24, CAPABILITIES.index(name), 0, 0, 0) == 0  # PR_CAPBSET_DROP
 
 
 SETS = [
@@ -90,7 +83,13 @@ def test_capability_that_the_caller_lacks_is_left_out_and_only_debug_says_so(bun
     flags = ["--log", str(log), "--log-format", "json"]
     for debug in ([], ["--debug"]):
         result = bundle.command(
-            *flags, *debug, "run", "--bundle", str(bundle.path), bundle.name, preexec_fn=lambda: without("CAP_SYS_TIME")
+            *flags,
+            *debug,
+            "run",
+            "--bundle",
+            str(bundle.path),
+            bundle.name,
+            preexec_fn=lambda: machine.drop("CAP_SYS_TIME"),
         )
         assert (result.returncode, result.stderr) == (0, "")
         assert set(sets(result.stdout).values()) == {mask(["CAP_KILL"])}
@@ -105,8 +104,8 @@ def test_exec_leaves_out_a_capability_that_its_caller_lacks(bundle: Bundle) -> N
     assert bundle.args("sleep", "100").create().returncode == 0
     bundle.command("start", bundle.name)
     exec_ = ("exec", "--cap", "CAP_SYS_TIME", bundle.name, "sh", "-c", SHOW)
-    result = bundle.command(*exec_, preexec_fn=lambda: without("CAP_SYS_TIME"))
+    result = bundle.command(*exec_, preexec_fn=lambda: machine.drop("CAP_SYS_TIME"))
     assert (result.returncode, result.stderr) == (0, "")
     assert sets(result.stdout)["permitted"] == mask(["CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE"])
-    told = bundle.command("--debug", *exec_, preexec_fn=lambda: without("CAP_SYS_TIME"))
+    told = bundle.command("--debug", *exec_, preexec_fn=lambda: machine.drop("CAP_SYS_TIME"))
     assert told.returncode == 0 and "level=warning" in told.stderr and "CAP_SYS_TIME left out" in told.stderr

@@ -86,6 +86,14 @@ def rootfs_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+def said(result: subprocess.CompletedProcess[str]) -> str:
+    """The message of the one error record that a command has left on stderr."""
+    record = result.stderr
+    assert record.startswith("time=") and record.count("\n") == 1, record
+    message: str = json.loads(record[record.index("msg=") + 4 :])
+    return message
+
+
 class Bundle:
     """One container's bundle and the commands on it."""
 
@@ -257,4 +265,4 @@ def snapshot(bundles: Bundles) -> dict[str, Any]:
     return {"mounts": mounts, "cgroups": groups, "state": state, "inits": lasting_inits(bundles.cgroup)}
 
 
-__all__ = ["Bundle", "Bundles", "snapshot"]
+__all__ = ["Bundle", "Bundles", "said", "snapshot"]

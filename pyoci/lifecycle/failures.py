@@ -231,7 +231,8 @@ def explain(plan: ops.LaunchPlan, message: Message, code: int = 1) -> OCIError:
             why = "it exited with a status other than 0"
         return HookError(f"hook {thing or _show(op.s)} failed", where=op.where, why=why, code=code)
     what = _WHAT.get(op.code, f"step {ops.NAMES[op.code]} failed")
-    what = what.format(s=_show(op.s), t=_show(op.t))
+    source = next((i.path for i in plan.inputs if op.flags & ops.FLAG_FROM_SLOT and i.slot == op.a), _show(op.s))
+    what = what.format(s=source, t=_show(op.t))
     why = f"{call}: {errno_text(message.err)}" if call else errno_text(message.err)
     if thing and thing != _show(op.t):
         why += f": {thing}"

@@ -101,9 +101,10 @@ def _read(root: str, name: str, key: bytes) -> tuple[bytes, int] | None:
     if head != _head() or not rest.startswith(key) or not _library(library):
         return None
     program = rest[len(key) :]
-    if not program or len(program) % 8 or not flags.isdigit():
+    number, _, total = flags.partition(b" ")
+    if not program or not number.isdigit() or total != b"%d" % native.checksum(program):
         return None
-    return program, int(flags)
+    return program, int(number)
 
 
 def _head() -> bytes:
@@ -142,7 +143,7 @@ def _write(root: str, name: str, key: bytes, program: bytes, flags: int) -> None
             if len(old := posix.listdir(folder)) >= _MOST:
                 for other in old:
                     posix.unlink(other, dir_fd=folder)
-            data = b"\n".join((_head(), library, b"%d" % flags, key + program))
+            data = b"\n".join((_head(), library, b"%d %d" % (flags, native.checksum(program)), key + program))
             temporary = f".{name}.{posix.getpid()}"
             how = posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | posix.O_NOFOLLOW | posix.O_CLOEXEC
             fd = posix.open(temporary, how, 0o600, dir_fd=folder)

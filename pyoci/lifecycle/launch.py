@@ -102,12 +102,15 @@ class Launch:
     def __exit__(self, kind: object, *_: object) -> None:
         if kind is not None:
             self.kill()
-        for fd in self._opened:
-            posix.close(fd)
-        self._opened.clear()
+        self._close()
         if self.pidfd >= 0:
             posix.close(self.pidfd)
             self.pidfd = -1
+
+    def _close(self) -> None:
+        for fd in self._opened:
+            posix.close(fd)
+        self._opened.clear()
 
     def kill(self) -> None:
         """End the process, and wait until it is gone."""
@@ -147,6 +150,7 @@ class Launch:
                 if self.plan.clone_flags & CLONE_NEWUSER:
                     native.go(ours)
             self._serve(ours)
+            self._close()  # the process has its own: a seccomp agent waits for the end of its connection
         finally:
             posix.close(ours)
 

@@ -24,6 +24,26 @@ struct ctx {
 };
 
 typedef int (*op_fn)(struct ctx *c, const struct plan_op *op);
+/* Closes what the plan has no more use for: the sooner, the less a process that may trace us can take. */
+static inline void drop_slot(struct ctx *c, int64_t slot)
+{
+	if (slot < 0 || slot >= PLAN_MAX_SLOTS || c->slots[slot] < 0)
+		return;
+	sys(__NR_close, c->slots[slot]);
+	c->slots[slot] = -EBADF;
+}
+
+/* From here on nothing of the host's is needed, and none may stay in reach: a process in the container with
+ * CAP_SYS_PTRACE can open what it finds in our /proc/PID/fd, and init waits long at its gate. */
+static inline void forget_host(struct ctx *c)
+{
+	drop_slot(c, SLOT_PROC);
+	drop_slot(c, SLOT_NULL);
+	drop_slot(c, SLOT_ROOTFS);
+	drop_slot(c, SLOT_PTS);
+	drop_slot(c, SLOT_EMPTY);
+}
+
 
 /* plan.c */
 int plan_check(const void *buf, size_t size);

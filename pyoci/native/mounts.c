@@ -440,6 +440,7 @@ OPF(pivot_root)
 	sys(__NR_close, old);
 	if (!r)
 		r = sys(__NR_chdir, "/");
+	forget_host(c);
 	return r < 0 ? fail(c, r, "umount2", "old root") : 0;
 }
 
@@ -457,6 +458,7 @@ OPF(move_root)
 		r = sys(__NR_chroot, ".");
 	if (!r)
 		r = sys(__NR_chdir, "/");
+	forget_host(c);
 	return r < 0 ? fail(c, r, "move root", NULL) : 0;
 }
 
@@ -468,5 +470,6 @@ OPF(chroot)
 		r = sys(__NR_chroot, ".");
 	if (!r)
 		r = sys(__NR_chdir, "/");
+	forget_host(c);
 	return r < 0 ? fail(c, r, "chroot", NULL) : 0;
 }

@@ -12,6 +12,7 @@ OPF(setns)
 {
 	int fd = op->a >= 0 && op->a < PLAN_MAX_SLOTS ? c->slots[op->a] : -EBADF;
 	long r = sys(__NR_setns, fd, op->b);
+	drop_slot(c, op->a);
 	if (!r && op->b & CLONE_NEWUSER) { /* root of the joined namespace, so that what follows is allowed */
 		sys(__NR_setresgid, 0, 0, 0);
 		r = sys(__NR_setresuid, 0, 0, 0);
@@ -24,6 +25,8 @@ OPF(setns)
 OPF(fork)
 {
 	struct clone_args a = { .flags = (uint64_t)op->a | CLONE_PARENT };
+	if (op->flags & FLAG_LEAVE_HOST)
+		forget_host(c);
 	c->detail[0] = 0;
 	long pid = sys(__NR_clone3, &a, sizeof a);
 	if (pid < 0)

@@ -102,9 +102,9 @@ def compile_exec(process: Obj, target: ExecTarget, facts: HostFacts, options: Op
     identity.oom_score(ctx)
     if target.ns_flags:
         ctx.add(ops.SETNS, "linux.namespaces", a=slot, b=target.ns_flags)
-    ctx.add(ops.FORK, "linux.namespaces", a=0)
     if not namespaces.creates(ctx, "mount"):
         ctx.add(ops.CHROOT, "root.path")  # its root is a directory of a mount namespace that it shares
+    ctx.add(ops.FORK, "linux.namespaces", a=0, flags=ops.FLAG_LEAVE_HOST)
     ctx.add(ops.SETSID, at(process, "terminal"))
     _console(ctx, who, ops.FLAG_EXEC_CONSOLE)
     _finish(ctx, who, gate=False)

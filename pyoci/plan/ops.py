@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 # name = number      fields
 SETNS = 1  #         a slot of an nsfs fd or pidfd, b CLONE_NEW* flags to join
-FORK = 2  #          a CLONE_NEW* flags; the child goes on (CLONE_PARENT), the stage exits
+FORK = 2  #          a CLONE_NEW* flags; the child goes on (CLONE_PARENT), the stage exits; flag LEAVE_HOST closes
+#                    what is the host's before
 UNSHARE = 3  #       a CLONE_NEW* flags
 SYNC = 4  #          a point number (POINT_*); waits for the parent
 PROPAGATION = 5  #   a MS_* propagation (MS_SLAVE...), on "/" of the new mount namespace; RECURSIVE flag
@@ -91,6 +92,7 @@ FLAG_EXEC_CONSOLE = 64
 FLAG_IGNORE_ERROR = 128
 FLAG_READ_BACK = 256
 FLAG_COPY_UP = 512
+FLAG_LEAVE_HOST = 1024
 
 SLOT_ROOTFS = 0
 SLOT_PROC = 1

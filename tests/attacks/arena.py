@@ -82,7 +82,7 @@ class Victim(Bundle):
         return self
 
     def caps(self, *names: str) -> Victim:
-        self.config["process"]["capabilities"] = dict.fromkeys(("bounding", "effective", "permitted"), list(names))
+        self.config["process"]["capabilities"] = {key: list(names) for key in ("bounding", "effective", "permitted")}
         return self
 
     def started(self) -> Victim:

@@ -29,6 +29,12 @@ def test_exec_joins_then_forks_then_becomes_the_process():
     assert not {ops.WAIT_START, ops.SYNC, ops.HOOK} & set(codes(plan))
 
 
+def test_exec_lets_go_of_the_host_before_it_is_seen_in_the_container():
+    plan = build({"oomScoreAdj": 3})
+    fork = next(op for op in plan.ops if op.code == ops.FORK)
+    assert fork.flags & ops.FLAG_LEAVE_HOST
+
+
 def test_exec_terminal_is_of_the_running_container():
     plan = build({"terminal": True}, has_console_socket=True, terminal_rows=5)
     op = next(op for op in plan.ops if op.code == ops.CONSOLE)

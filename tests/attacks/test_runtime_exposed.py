@@ -1,0 +1,101 @@
+"""What of the runtime and of the host a process in the container can see, take or write."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.attacks.arena import ROUNDS, Arena, Build, Victim
+
+CANARY = "canary-7f3a91"
+# What a container that waits at its gate may hold besides stdio: sockets to its runtime, and plain memory.
+HARMLESS = re.compile(r"socket:\[\d+\]|pipe:\[\d+\]|anon_inode:\[?\w+\]?|/memfd:[\w-]+ \(deleted\)|/dev/null|.*/output")
+
+
+def created(arena: Arena, *caps: str) -> Victim:
+    victim = arena()
+    victim.caps("CAP_SYS_PTRACE", "CAP_DAC_OVERRIDE", *caps)
+    assert victim.args("sleep", "100").create(env={**os.environ, "SECRET": CANARY}).returncode == 0
+    return victim
+
+
+def test_created_container_holds_no_directory_or_file_of_the_host(arena: Arena) -> None:
+    victim = created(arena)
+    pid = victim.state()["pid"]
+    links = {fd: os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")}
+    assert {fd: link for fd, link in links.items() if not HARMLESS.fullmatch(link)} == {}
+
+
+def test_exec_in_a_created_container_reaches_no_host_process_through_inits_fds(arena: Arena) -> None:
+    victim = created(arena)
+    script = "for f in /proc/1/fd/*; do ls -d $f/self $f/1/root $f/../../etc 2>/dev/null; done; true"
+    assert victim.inside(script).stdout == ""
+
+
+def test_init_program_cannot_be_overwritten_before_or_after_start(arena: Arena) -> None:
+    """CVE-2019-5736: by its exe link, by a handle kept over the execve, by its mapped pages."""
+    victim = created(arena, "CAP_SYS_ADMIN", "CAP_CHECKPOINT_RESTORE")
+    victim.config["linux"]["maskedPaths"] = []
+    script = """
+        exec 9</proc/1/exe && echo held
+        (echo x >>/proc/1/exe) 2>&1; (echo x >/proc/1/exe) 2>&1; (echo x >>/proc/self/fd/9) 2>&1
+        for m in /proc/1/map_files/*; do (echo x >>$m) 2>&1; done
+        read -t 3 go </go; (echo x >>/proc/self/fd/9) 2>&1 && echo written
+        cat <&9 | busybox md5sum
+    """
+    os.mkfifo(victim.rootfs / "go")
+    before = victim.inside("busybox md5sum </proc/1/exe").stdout
+    with open(victim.path / "log", "wb") as log:
+        args = ["exec", "--detach", victim.name, "sh", "-c", script]
+        assert victim.command(*args, capture_output=False, stdout=log, stderr=log).returncode == 0
+    assert victim.command("start", victim.name).returncode == 0
+    with open(victim.rootfs / "go", "w") as go:
+        go.write("go\n")
+    pid = victim.state()["pid"]
+    deadline = 100
+    while "-\n" not in (victim.path / "log").read_text() and (deadline := deadline - 1):
+        os.sched_yield()
+        victim.state()
+    said = (victim.path / "log").read_text()
+    assert "held" in said and "written" not in said and before.split()[0] in said
+    assert os.readlink(f"/proc/{pid}/exe").endswith("busybox")
+
+
+@pytest.mark.parametrize("args", [["/proc/self/exe"], ["/proc/self/exe", "3"], ["/evil"], ["sh", "-c", "/evil"]])
+def test_running_the_runtimes_own_program_gives_nothing(arena: Arena, args: list[str]) -> None:
+    victim = arena()
+    (victim.rootfs / "evil").write_text("#!/proc/self/exe\n")
+    (victim.rootfs / "evil").chmod(0o755)
+    result = victim.args(*args).run()
+    assert result.returncode != 0 and result.stdout == ""
+
+
+def test_environment_of_the_caller_is_not_in_the_created_init(arena: Arena) -> None:
+    victim = created(arena)
+    seen = victim.inside("cat /proc/1/environ /proc/1/cmdline", text=False)
+    assert CANARY.encode() not in seen.stdout
+    pid = victim.state()["pid"]
+    with open(f"/proc/{pid}/mem", "rb") as memory:
+        for line in Path(f"/proc/{pid}/maps").read_text().splitlines():
+            start, end = (int(x, 16) for x in line.split()[0].split("-"))
+            try:
+                memory.seek(start)
+                assert CANARY.encode() not in memory.read(end - start), line
+            except (OSError, OverflowError, ValueError):
+                continue  # [vvar], [vsyscall]
+
+
+def test_hostile_process_can_neither_trace_nor_look_into_one_that_joins(arena: Arena, build_program: Build) -> None:
+    """CVE-2016-9962: whatever it sees of a joining process is what it would see of its own kind."""
+    victim = arena()
+    build_program("watcher", victim.rootfs / "watcher")
+    victim.args("/watcher", "/seen").started()
+    for _ in range(30 * ROUNDS):
+        assert victim.command("exec", victim.name, "true").returncode == 0
+    seen = (victim.rootfs / "seen").read_text().split("\n")
+    strange = {line for line in seen if line and not line.endswith((" /bin/busybox", " /watcher", " /"))}
+    strange = {line for line in strange if not re.search(r" (pipe|socket):\[\d+\]$| /dev/null$", line)}
+    assert strange == set()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -99,3 +101,32 @@ def test_hostile_process_can_neither_trace_nor_look_into_one_that_joins(arena: A
     strange = {line for line in seen if line and not line.endswith((" /bin/busybox", " /watcher", " /"))}
     strange = {line for line in strange if not re.search(r" (pipe|socket):\[\d+\]$| /dev/null$", line)}
     assert strange == set()
+
+
+@pytest.mark.parametrize("missing", [("mount",), ("mount", "pid")])
+def test_exec_enters_the_root_of_a_container_without_a_mount_namespace(arena: Arena, missing: tuple[str, ...]) -> None:
+    victim = arena().no_namespace(*missing)
+    victim.config["mounts"] = []
+    victim.config["linux"].update(maskedPaths=[], readonlyPaths=[])
+    (victim.rootfs / "marker").touch()
+    create = victim.args("sleep", "100").create()
+    if create.returncode:
+        pytest.skip(f"this runtime needs a mount namespace: {victim.output()}")
+    assert victim.command("start", victim.name).returncode == 0
+    assert victim.command("exec", victim.name, "/bin/ls", "/marker", str(arena.canary)).stdout == "/marker\n"
+
+
+def test_exec_enters_the_root_of_a_container_in_a_joined_mount_namespace(arena: Arena) -> None:
+    holder = subprocess.Popen(["unshare", "--mount", "sleep", "100"])
+    try:
+        while os.readlink(f"/proc/{holder.pid}/ns/mnt") == os.readlink("/proc/self/ns/mnt"):
+            time.sleep(0.005)
+        victim = arena().no_namespace("mount")
+        victim.config["linux"]["namespaces"].append({"type": "mount", "path": f"/proc/{holder.pid}/ns/mnt"})
+        (victim.rootfs / "marker").touch()
+        victim.args("sleep", "100").started()
+        assert victim.command("exec", victim.name, "/bin/ls", "/marker", str(arena.canary)).stdout == "/marker\n"
+        victim.delete()
+    finally:
+        holder.kill()
+        holder.wait()

@@ -16,6 +16,7 @@ struct ctx {
 	const char *data;
 	uint32_t index; /* of the op under way */
 	int sync;
+	long umask; /* for hooks: the caller's, then the config's; ours is 0 until then */
 	int slots[PLAN_MAX_SLOTS];
 	char detail[SYNC_DETAIL];
 	char exec_path[4096];

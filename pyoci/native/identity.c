@@ -37,7 +37,7 @@ OPF(keyring)
 
 OPF(umask)
 {
-	(void)c;
+	c->umask = op->a;
 	sys(__NR_umask, op->a);
 	return 0;
 }

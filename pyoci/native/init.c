@@ -148,7 +148,7 @@ void init_main(long *sp)
 		sys(__NR_exit_group, 125);
 	sys(__NR_prctl, PR_SET_NAME, "pyoci:init", 0, 0, 0);
 	close_unknown(c->h, c->fds);
-	sys(__NR_umask, 0);
+	c->umask = sys(__NR_umask, 0);
 	r = open_proc(c);
 	if (!r)
 		r = run(c);

@@ -286,7 +286,9 @@ OPF(hook)
 		return fail(c, -EINVAL, "hook", NULL);
 	struct hook h = { .path = plan_str(c, op->s), .argv = argv, .envp = envp, .stdin_fd = c->slots[op->d],
 			  .stop_fd = -1, .timeout_ms = (long)op->c * 1000, .out = out, .out_size = sizeof out };
+	long own = sys(__NR_umask, c->umask);
 	int r = run_hook(&h);
+	sys(__NR_umask, own);
 	if (r < 0)
 		return fail(c, r, "hook", h.path);
 	if (h.status) {

@@ -1,0 +1,191 @@
+"""What comes from the caller's side: its file descriptors, groups, keys, environment, and what it names."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.attacks.arena import WALL, Arena, Build, Victim
+from tests.conftest import runtime_path
+
+CANARY = "canary-51c0de"
+FDS = "ls /proc/self/fd | busybox sort -n | busybox tr '\\n' ' '"  # the last is of ls itself
+
+
+def test_descriptors_that_the_caller_left_open_stay_outside(arena: Arena) -> None:
+    victim = arena()
+    root, passwd = os.open("/", os.O_RDONLY), os.open("/etc/passwd", os.O_RDONLY)
+    try:
+        for fd, number in ((root, 50), (passwd, 70)):
+            os.dup2(fd, number)
+        assert victim.sh(FDS).run(pass_fds=(50, 70)).stdout == "0 1 2 3 "
+        assert victim.create(pass_fds=(50, 70)).returncode == 0
+        links = [os.readlink(p) for p in Path(f"/proc/{victim.state()['pid']}/fd").iterdir()]
+        assert "/etc/passwd" not in links and "/" not in links
+    finally:
+        for fd in (root, passwd, 50, 70):
+            os.close(fd)
+
+
+def test_preserved_descriptors_are_those_and_no_more(arena: Arena) -> None:
+    victim = arena()
+    victim.sh(FDS)
+    shell = f"exec 3</etc/passwd 4</etc/hostname 5</ && exec {runtime_path()} --root {victim.root} run"
+    args = f"--preserve-fds 2 --bundle {victim.path} {victim.name}"
+    done = subprocess.run(["bash", "-c", f"{shell} {args}"], capture_output=True, text=True, timeout=WALL)
+    assert done.stdout == "0 1 2 3 4 5 ", done.stderr
+
+
+def test_groups_of_the_caller_are_not_the_containers(arena: Arena) -> None:
+    victim = arena()
+    victim.config["process"]["user"] = {"uid": 1000, "gid": 1000, "additionalGids": [7]}
+    result = victim.args("busybox", "grep", "Groups", "/proc/self/status").run(extra_groups=[4, 27])
+    assert result.stdout.split() in (["Groups:", "7"], ["Groups:", "7", "1000"])
+    victim = arena()
+    victim.config["process"]["user"] = {"uid": 1000, "gid": 1000}
+    result = victim.args("busybox", "grep", "Groups", "/proc/self/status").run(extra_groups=[4, 27])
+    assert result.stdout.split() in (["Groups:"], ["Groups:", "1000"])
+
+
+def test_session_keyring_of_the_caller_is_not_the_containers(arena: Arena, build_program: Build) -> None:
+    add_key, keyctl, session = 248, 250, -3
+    libc = ctypes.CDLL(None, use_errno=True)
+
+    def plant() -> None:
+        libc.syscall(keyctl, 1, None)  # KEYCTL_JOIN_SESSION_KEYRING, a new one
+        if libc.syscall(add_key, b"user", CANARY.encode(), b"secret", 6, session) < 0:
+            os._exit(99)
+
+    victim = arena()
+    build_program("keys", victim.rootfs / "keys")
+    result = victim.args("/keys", CANARY).run(preexec_fn=plant)
+    if result.returncode in (77, 99):
+        pytest.skip("this kernel has no keys")
+    keyring, found = result.stdout.splitlines()
+    assert keyring.endswith(f"_ses.{victim.name}") and found == "Required key not available"
+
+
+def hook(victim: Victim, script: str, kind: str = "createRuntime", **more: object) -> Path:
+    """Adds a hook that runs a script on the host, and gives the file its output may go to."""
+    out = victim.path / f"{kind}.out"
+    entry = {"path": "/bin/sh", "args": ["sh", "-c", f"({script}) >{out}"], **more}
+    victim.config.setdefault("hooks", {}).setdefault(kind, []).append(entry)
+    return out
+
+
+@pytest.mark.parametrize("kind", ["prestart", "createRuntime", "createContainer", "poststart", "poststop"])
+def test_hook_gets_the_environment_of_the_config_and_standard_descriptors(arena: Arena, kind: str) -> None:
+    victim = arena()
+    out = hook(victim, "ls /proc/self/fd; cat /proc/self/environ", kind)
+    result = victim.args("true").run(env={**os.environ, "SECRET": CANARY})
+    assert result.returncode == 0, result.stderr
+    text = out.read_text()
+    assert CANARY not in text and "PYTHON" not in text
+    assert text.splitlines()[:4] == ["0", "1", "2", "3"]  # the last is of ls itself
+
+
+@pytest.mark.parametrize("kind", ["createRuntime", "createContainer"])
+def test_hook_runs_with_the_callers_umask(arena: Arena, kind: str) -> None:
+    victim = arena()
+    out = hook(victim, "umask", kind)
+    assert victim.args("true").run(preexec_fn=lambda: os.umask(0o027)).returncode == 0
+    assert out.read_text().strip() == "0027"
+    assert out.stat().st_mode & 0o777 == 0o640
+
+
+@pytest.mark.parametrize("kind", ["createRuntime", "createContainer", "poststart"])
+def test_hook_that_hangs_is_ended_with_its_children_at_its_timeout(arena: Arena, kind: str) -> None:
+    victim = arena()
+    marker = f"3{os.getpid()}"
+    hook(victim, f"sleep {marker} & sleep {marker}", kind, timeout=1)
+    begin = time.monotonic()
+    assert victim.args("sleep", "100").run().returncode != 0
+    assert time.monotonic() - begin < 4
+    left = subprocess.run(["pgrep", "-f", f"^sleep {marker}$"], capture_output=True, text=True)
+    assert left.stdout == ""
+
+
+def test_hook_that_fills_its_output_and_forks_away_holds_nothing(arena: Arena) -> None:
+    victim = arena()
+    entry = {"path": "/bin/sh", "args": ["sh", "-c", "yes | head -c 4000000; (sleep 3 &) ; exit 0"]}
+    victim.config["hooks"] = {"createRuntime": [entry]}
+    begin = time.monotonic()
+    assert victim.args("true").run().returncode == 0
+    assert time.monotonic() - begin < 2.5
+    time.sleep(1)
+
+
+@pytest.mark.parametrize("path", ["relative", "/no/such", "/etc/passwd", "/"])
+def test_hook_that_cannot_run_is_an_error(arena: Arena, path: str) -> None:
+    victim = arena()
+    victim.config["hooks"] = {"createRuntime": [{"path": path}]}
+    assert victim.args("true").run().returncode != 0
+
+
+def test_pid_file_and_log_as_symlinks_leave_the_host_file(arena: Arena) -> None:
+    victim = arena()
+    for name in ("pid", "log"):
+        (victim.path / name).symlink_to(arena.canary / "file")
+    victim.args("sleep", "100").create("--pid-file", str(victim.path / "pid"))
+    victim.command("--log", str(victim.path / "log"), "state", "no-such")
+
+
+def test_console_sockets_that_are_none(arena: Arena) -> None:
+    plain = arena.base / "plain"
+    plain.touch()
+    datagram = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    datagram.bind(str(arena.base / "datagram"))
+    nobody = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    nobody.bind(str(arena.base / "nobody"))
+    with datagram, nobody:
+        for path in (plain, arena.base / ("x" * 200), arena.base / "datagram", arena.base / "nobody", arena.base):
+            victim = arena()
+            victim.config["process"]["terminal"] = True
+            assert victim.args("true").create("--console-socket", str(path)).returncode != 0, path
+
+
+def test_environment_of_the_caller_changes_nothing(arena: Arena) -> None:
+    victim = arena()
+    trap = victim.path / "json.py"
+    for name in ("json.py", "sitecustomize.py", "posix.py", "re.py", "pyoci.py"):
+        (victim.path / name).write_text(f"open({str(victim.path / 'trapped')!r}, 'w')\n")
+    names = ("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "PYTHONUSERBASE", "PYTHONPLATLIBDIR", "PYTHONBREAKPOINT")
+    env = {**os.environ, **dict.fromkeys(names, str(trap.parent))}
+    env |= {"PYTHONINSPECT": "1", "PYTHONVERBOSE": "1", "PYTHONDEVMODE": "1", "PYTHONMALLOC": "debug"}
+    result = victim.args("true").run(env=env, cwd=victim.path)
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+    assert victim.command("list", "--format", "json", env=env, cwd=victim.path).returncode == 0
+    assert not (victim.path / "trapped").exists()
+
+
+def test_secrets_of_the_process_are_in_no_error_log_or_command_line(arena: Arena) -> None:
+    victim = arena()
+    victim.config["process"]["env"].append(f"TOKEN={CANARY}")
+    log = victim.path / "log"
+    for args in (["/no/such"], ["true"], ["/etc"]):
+        victim.config["process"]["cwd"] = "/etc/passwd" if args == ["true"] else "/"
+        result = victim.args(*args).command(
+            "--log", str(log), "--debug", "create", "--bundle", str(victim.path), victim.name
+        )
+        assert result.returncode != 0 and CANARY not in result.stderr + log.read_text()
+
+
+def test_annotations_loosen_nothing(arena: Arena) -> None:
+    victim = arena()
+    words = ("run.oci.keep_original_groups", "run.oci.seccomp_fail_unknown_syscall", "run.oci.handler", "privileged")
+    victim.config["annotations"] = {
+        **dict.fromkeys(words, "1"),
+        "io.pyoci.no-pivot": "true",
+        "org.systemd.property.X": "1",
+    }
+    result = victim.args("busybox", "grep", "-E", "Cap|NoNewPrivs|Groups", "/proc/self/status").run(extra_groups=[4])
+    plain = arena()
+    same = plain.args("busybox", "grep", "-E", "Cap|NoNewPrivs|Groups", "/proc/self/status").run()
+    assert result.stdout == same.stdout and json.dumps(same.stdout)

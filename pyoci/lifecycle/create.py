@@ -91,7 +91,7 @@ class Creation:
         self.plan = compile_create(self.spec, self.facts, options)
         self.plan.tell(r.warn)
         filters.fill(self.plan, r.root)
-        self._check_fds()
+        host.check_preserved(self.request.preserve_fds)
 
     def terminal(self) -> None:
         """For `run`: shows the terminal itself; a create gets a console socket from its caller."""
@@ -140,17 +140,6 @@ class Creation:
         self.driver = V1Driver(self.found, path)
         self.writes = compile_v1(resources.data if resources else {})
         self.facts.cgroup_mounts = host.cgroup_rows(self.found, self.driver.paths())
-
-    def _check_fds(self) -> None:
-        for fd in range(3, 3 + self.request.preserve_fds):
-            try:
-                posix.fstat(fd)
-            except OSError:
-                raise OCIError(
-                    f"file descriptor {fd} is not open",
-                    where=f"--preserve-fds {self.request.preserve_fds}",
-                    todo="open it before, or lower the number",
-                ) from None
 
     def journal(self) -> None:
         """Claim the id, and write down what is about to be made."""

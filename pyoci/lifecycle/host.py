@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import posix
 
 from pyoci import native
@@ -87,6 +88,25 @@ def has_labels(spec: Obj, process: Obj | None) -> bool:
         (process is not None and (process.data.get("apparmorProfile") or process.data.get("selinuxLabel")))
         or (isinstance(linux, dict) and linux.get("mountLabel"))
     )
+
+
+def check_preserved(count: int) -> None:
+    """Refuse --preserve-fds when a descriptor was not handed over: by now one of ours may have its number.
+
+    Raises:
+        OCIError: one of fd 3 to 3 + count - 1 is not open, or would not survive an execve.
+    """
+    for fd in range(3, 3 + count):
+        try:
+            ours = fcntl.fcntl(fd, fcntl.F_GETFD) & fcntl.FD_CLOEXEC
+        except OSError:
+            ours = 1
+        if ours:
+            raise OCIError(
+                f"file descriptor {fd} is not open",
+                where=f"--preserve-fds {count}",
+                todo="open it before, or lower the number",
+            )
 
 
 def cgroup_rows(found: Hierarchies, paths: dict[str, str]) -> list[tuple[str, str, str, str]]:

@@ -43,6 +43,19 @@ def test_preserved_descriptors_are_those_and_no_more(arena: Arena) -> None:
     assert done.stdout == "0 1 2 3 4 5 ", done.stderr
 
 
+@pytest.mark.parametrize("verb", ["run", "exec"])
+def test_a_preserved_descriptor_that_the_caller_did_not_open_is_an_error(arena: Arena, verb: str) -> None:
+    """One of the runtime's own may have the number by then."""
+    victim = arena()
+    victim.args("true")
+    words = ["run", "--preserve-fds", "1", "--bundle", str(victim.path), victim.name]
+    if verb == "exec":
+        victim.args("sleep", "100").started()
+        words = ["exec", "--preserve-fds", "1", victim.name, "true"]
+    done = victim.command(*words)
+    assert done.returncode != 0 and "preserve-fds" in done.stderr
+
+
 def test_groups_of_the_caller_are_not_the_containers(arena: Arena) -> None:
     victim = arena()
     victim.config["process"]["user"] = {"uid": 1000, "gid": 1000, "additionalGids": [7]}

@@ -250,10 +250,12 @@ int pyoci_connect(int dirfd, const char *name, int stream)
 	int fd = r ? r : (int)sys(__NR_socket, AF_UNIX, (stream ? SOCK_STREAM : SOCK_SEQPACKET) | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return fd;
+	struct timeval limit = { 5, 0 }; /* a listener whose queue is full, and who accepts nobody, would hold us */
+	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
 	r = (int)sys(__NR_connect, fd, &a, sizeof a);
 	if (r < 0) {
 		close(fd);
-		return r;
+		return r == -EAGAIN ? -ETIMEDOUT : r;
 	}
 	return fd;
 }

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.attacks.arena import WALL, Arena, Build, Victim
+from tests.attacks.arena import WALL, Arena, Build, Victim, console
 from tests.conftest import runtime_path
 
 CANARY = "canary-51c0de"
@@ -162,6 +162,26 @@ def test_console_sockets_that_are_none(arena: Arena) -> None:
             victim = arena()
             victim.config["process"]["terminal"] = True
             assert victim.args("true").create("--console-socket", str(path)).returncode != 0, path
+
+
+def test_console_socket_that_is_full_or_closes_at_once_does_not_hang(arena: Arena) -> None:
+    server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    server.bind(str(arena.base / "full"))
+    server.listen(0)
+    clients = [socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) for _ in range(3)]
+    with server:
+        for client in clients:
+            client.setblocking(False)
+            client.connect_ex(str(arena.base / "full"))
+        victim = arena()
+        victim.config["process"]["terminal"] = True
+        assert victim.args("true").create("--console-socket", str(arena.base / "full")).returncode != 0
+    for client in clients:
+        client.close()
+    with console(arena.base / "closing", answer=False):
+        victim = arena()
+        victim.config["process"]["terminal"] = True
+        victim.args("true").create("--console-socket", str(arena.base / "closing"))
 
 
 def test_environment_of_the_caller_changes_nothing(arena: Arena) -> None:

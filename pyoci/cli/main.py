@@ -74,7 +74,21 @@ def run(argv: list[str]) -> int:
     return error.code
 
 
+def _open_standard_fds() -> None:
+    """Where the caller closed one of fds 0 to 2, a state directory or a socket of ours would take its number,
+    and go into the container as its standard input or output."""
+    for fd in (0, 1, 2):
+        try:
+            posix.fstat(fd)
+        except OSError:
+            posix.open("/dev/null", posix.O_RDWR)  # the lowest free number: this one
+
+
 def main() -> NoReturn:
     """Entry point of the command; ends the process without the interpreter's finalisation, which costs 1–2 ms."""
+    try:
+        _open_standard_fds()
+    except OSError:
+        posix._exit(1)  # no /dev/null, and nobody to tell
     code = run(sys.argv[1:])
     posix._exit(code)

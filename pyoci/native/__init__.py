@@ -144,6 +144,12 @@ def spawn(
         KernelError: clone3(2) failed.
     """
     s = ffi.new("struct spawn *")
+    if min(plan_fd, sync_fd, *keep) < 3:
+        raise OCIError(
+            "standard input, output or error is closed",
+            why="a file descriptor of the runtime has its number, and would be the container's",
+            todo="open /dev/null there",
+        )
     kept = ffi.new("int[]", [plan_fd, sync_fd, *keep])
     s.image_fd, s.plan_fd, s.sync_fd = image(), plan_fd, sync_fd
     s.cgroup_fd = cgroup_fd

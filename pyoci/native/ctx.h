@@ -24,7 +24,6 @@ struct ctx {
 	int in_cwd;      /* an early CHDIR has been there */
 };
 
-typedef int (*op_fn)(struct ctx *c, const struct plan_op *op);
 /* Closes what the plan has no more use for: the sooner, the less a process that may trace us can take. */
 static inline void drop_slot(struct ctx *c, int64_t slot)
 {
@@ -45,6 +44,7 @@ static inline void forget_host(struct ctx *c)
 	drop_slot(c, SLOT_EMPTY);
 }
 
+typedef int (*op_fn)(struct ctx *c, const struct plan_op *op);
 
 /* plan.c */
 int plan_check(const void *buf, size_t size);

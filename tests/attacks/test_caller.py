@@ -56,6 +56,24 @@ def test_a_preserved_descriptor_that_the_caller_did_not_open_is_an_error(arena: 
     assert done.returncode != 0 and "preserve-fds" in done.stderr
 
 
+@pytest.mark.parametrize("closed", ["0<&-", "1>&-", "2>&-", "0<&- 1>&-", "0<&- 1>&- 2>&-"])
+@pytest.mark.parametrize("verb", ["run", "exec"])
+def test_closed_standard_descriptors_are_not_filled_with_the_runtimes(arena: Arena, closed: str, verb: str) -> None:
+    victim = arena()
+    script = "for f in 0 1 2; do busybox readlink /proc/self/fd/$f; done >/links; busybox ls -l /proc/self/fd >>/links"
+    base = f"{runtime_path()} --root {victim.root}"
+    if verb == "exec":
+        victim.args("sleep", "100").started()
+        call = f"exec {base} exec {victim.name} sh -c '{script}' {closed}"
+    else:
+        victim.sh(script)
+        call = f"exec {base} run --bundle {victim.path} {victim.name} {closed}"
+    done = subprocess.run(["bash", "-c", call], stdin=subprocess.DEVNULL, capture_output=True, timeout=WALL)
+    assert done.returncode == 0, done.stderr
+    links = (victim.rootfs / "links").read_text()
+    assert "memfd" not in links and "socket" not in links and "cgroup" not in links and str(arena.base) not in links
+
+
 def test_groups_of_the_caller_are_not_the_containers(arena: Arena) -> None:
     victim = arena()
     victim.config["process"]["user"] = {"uid": 1000, "gid": 1000, "additionalGids": [7]}

@@ -49,6 +49,8 @@ typedef int (*op_fn)(struct ctx *c, const struct plan_op *op);
 /* plan.c */
 int plan_check(const void *buf, size_t size);
 const char *plan_str(const struct ctx *c, uint32_t off); /* NULL when absent */
+uint64_t plan_vector_size(const struct plan_op *op);
+char **plan_vectors(const struct ctx *c, const struct plan_op *op, char **v);
 
 /* report.c: every failure leaves the executor through fail(), which notes the call and its object */
 int fail(struct ctx *c, long err, const char *call, const char *object);

@@ -12,6 +12,7 @@
 #define PLAN_MAGIC 0x494f5950u /* "PYOI" */
 #define PLAN_VERSION 1u
 #define PLAN_MAX_SLOTS 2048
+#define PLAN_MAX_FDS (1u << 24) /* to keep; more than any fs.nr_open of today */
 #define PLAN_MAX_BYTES (64u << 20)
 #define PLAN_NONE 0xffffffffu /* absent string */
 

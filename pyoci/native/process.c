@@ -251,31 +251,15 @@ OPF(wait_start)
 	return 0;
 }
 
-/* Pointers to the strings of "argv…\0env…\0" in a mapping of their own, with room for one more variable: no
- * allocator here. */
+/* argv and envp in a mapping of their own, with room for one more variable: no allocator here. */
 static char **vectors(struct ctx *c, const struct plan_op *op, char ***envp)
 {
-	uint64_t n = (uint64_t)op->a + (uint64_t)op->b + 3;
-	if (op->a < 0 || op->b < 0 || n > PLAN_MAX_BYTES)
-		return NULL;
-	long m = sys(__NR_mmap, 0, n * sizeof(char *), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	uint64_t n = plan_vector_size(op);
+	long m = n ? sys(__NR_mmap, 0, n * sizeof(char *), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) : -1;
 	if (m < 0 && m > -4096)
 		return NULL;
-	char **v = (char **)m, **p = v;
-	const char *s = c->data + op->u, *end = s + op->u_len;
-	for (int64_t i = 0; i < op->a + op->b; i++) {
-		if (i == op->a)
-			*p++ = NULL;
-		if (s >= end)
-			return NULL;
-		*p++ = (char *)(uintptr_t)s;
-		s += str_len(s) + 1;
-	}
-	if (op->b == 0)
-		*p++ = NULL;
-	*p = NULL;
-	*envp = v + op->a + 1;
-	return v;
+	*envp = plan_vectors(c, op, (char **)m);
+	return *envp ? (char **)m : NULL;
 }
 
 OPF(hook)

@@ -142,6 +142,36 @@ def test_the_executor_accepts_a_plan_and_refuses_it_damaged():
         assert check(raw[:at] + b"\xfe\xff\xff\xff" + raw[at + 4 :]) < 0
 
 
+@pytest.mark.parametrize(
+    "op",
+    [
+        ops.Op(ops.SECCOMP, u=bytes(8 * 4097)),  # would wrap to a shorter filter at 65536 instructions
+        ops.Op(ops.SECCOMP, u=bytes(12)),
+        ops.Op(ops.SECCOMP),
+        ops.Op(ops.SETGROUPS, u=bytes(6)),
+        ops.Op(ops.SETGROUPS, u=bytes(4 * 65537)),
+        ops.Op(ops.SET_HOSTNAME),
+        ops.Op(ops.SYSCTL, s=b"net/x"),
+        ops.Op(ops.MOUNT_BIND, t=b"/x"),
+        ops.Op(ops.EXEC),
+    ],
+)
+def test_an_op_without_its_strings_or_with_a_list_too_long_is_refused_by_the_executor(op):
+    plan = ops.LaunchPlan()
+    plan.ops = [ops.Op(ops.SETSID)]
+    assert check(encode(plan, {}, 3)) == 0
+    plan.ops.append(op)
+    assert check(encode(plan, {}, 3)) < 0
+
+
+def test_counts_of_the_header_that_would_wrap_are_refused():
+    plan = ops.LaunchPlan()
+    plan.ops = [ops.Op(ops.SETSID)]
+    assert check(encode(plan, {}, 0xFFFFFFFF)) < 0
+    plan.keep_fds = 0xFFFFFFFF
+    assert check(encode(plan, {}, 3)) < 0
+
+
 def test_blobs_are_aligned_for_the_executor():
     plan = ops.LaunchPlan()
     plan.ops = [ops.Op(ops.CHDIR, s=b"abc"), ops.Op(ops.SETGROUPS, u=b"\1\0\0\0")]

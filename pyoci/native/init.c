@@ -3,6 +3,7 @@
 #include <linux/magic.h>
 #include <linux/prctl.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/vfs.h>
 
 #include "ctx.h"
@@ -112,8 +113,11 @@ static int open_proc(struct ctx *c)
 {
 	struct statfs fs;
 	long fd = sys(__NR_openat, AT_FDCWD, "/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0 || sys(__NR_fstatfs, fd, &fs) < 0 || fs.f_type != PROC_SUPER_MAGIC)
-		return fail(c, fd < 0 ? fd : -ENODEV, "the host's /proc is not a procfs", NULL);
+	long r = fd < 0 ? fd : sys(__NR_fstatfs, fd, &fs);
+	if (r >= 0)
+		r = sys(__NR_statx, fd, "", AT_EMPTY_PATH, STATX_INO, &st);
+	if (r < 0 || fs.f_type != PROC_SUPER_MAGIC || st.stx_ino != 1 /* PROC_ROOT_INO */)
+		return fail(c, r < 0 ? r : -ENODEV, "the host's /proc is not a procfs", NULL);
 	c->slots[SLOT_PROC] = (int)fd;
 	return 0;
 }

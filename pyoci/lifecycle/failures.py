@@ -212,16 +212,16 @@ def explain(plan: ops.LaunchPlan, message: Message, code: int = 1) -> OCIError:
         message: the executor's record.
         code: exit status the error shall carry.
     """
+    call, _, thing = message.detail.partition("\n")
     if message.op >= len(plan.ops):
         return KernelError(
             "cannot run the init image",
             errno=message.err,
-            why=f"execveat: {errno_text(message.err)}",
-            todo="see vm.memfd_noexec in sysctl(8), and the limits of the caller",
+            why=f"{call or 'execveat'}: {errno_text(message.err)}",
+            todo="" if call else "see vm.memfd_noexec in sysctl(8), and the limits of the caller",
             code=code,
         )
     op = plan.ops[message.op]
-    call, _, thing = message.detail.partition("\n")
     if op.code in (ops.FIND_EXEC, ops.EXEC):
         find = next((o for o in plan.ops if o.code == ops.FIND_EXEC), op)
         return _exec_failure(op, find, message, code)

@@ -2,14 +2,33 @@
 
 from __future__ import annotations
 
+import os
 import time
 
 import pytest
 
+from pyoci import native
 from pyoci.cgroups import v1
+from pyoci.errors import OCIError
 from pyoci.lifecycle.create import create
 from pyoci.lifecycle.request import CreateRequest
-from tests.conftest import Bundle
+from tests.conftest import Bundle, Bundles, snapshot
+
+
+def test_init_refuses_to_run_from_an_image_that_is_not_sealed(bundles: Bundles, monkeypatch: pytest.MonkeyPatch) -> None:
+    bundle = bundles()
+    before = snapshot(bundles)
+    plain = os.memfd_create("pyoci-init", os.MFD_CLOEXEC)
+    try:
+        os.write(plain, os.pread(native.image(), 1 << 20, 0))
+        monkeypatch.setattr(native, "_image", plain)
+        bundle.args("true")
+        with pytest.raises(OCIError) as caught:
+            create(CreateRequest(str(bundle.root), bundle.name, str(bundle.path)))
+    finally:
+        os.close(plain)
+    assert "the init image is not sealed" in str(caught.value)
+    assert snapshot(bundles) == before
 
 
 def test_device_nodes_are_made_however_slowly_the_device_rules_are_set(

@@ -279,15 +279,20 @@ OPF(mknod)
 	uint32_t major = (uint32_t)op->b, minor = (uint32_t)op->c;
 	long dev = (long)((minor & 0xff) | (major << 8) | ((minor & ~0xffu) << 12));
 	long r = sys(__NR_mknodat, dir, name, op->a, dev);
-	if (r == -EEXIST) { /* an image or a bound /dev brings it: right as it stands only if it is the same device */
+	/* an image or a bound /dev brings it: right as it stands only if it is the same device */
+	if (r == -EEXIST || (!r && (op->d || op->e))) {
 		struct statx st;
-		r = sys(__NR_statx, dir, name, AT_SYMLINK_NOFOLLOW, STATX_TYPE | STATX_MODE, &st);
+		int fd = (int)sys(__NR_openat, dir, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+		r = fd < 0 ? fd : stat_fd(fd, &st);
 		if (!r && ((st.stx_mode & S_IFMT) != (op->a & S_IFMT) ||
 			   st.stx_rdev_major != major || st.stx_rdev_minor != minor))
 			r = -EEXIST;
+		/* by fd: the name may be another file's by now, in a directory that a container shares */
+		if (!r && (op->d || op->e))
+			r = sys(__NR_fchownat, fd, "", op->d, op->e, AT_EMPTY_PATH);
+		if (fd >= 0)
+			sys(__NR_close, fd);
 	}
-	if (!r && (op->d || op->e))
-		r = sys(__NR_fchownat, dir, name, op->d, op->e, AT_SYMLINK_NOFOLLOW);
 	sys(__NR_close, dir);
 	return r < 0 ? fail(c, r, "mknodat", path) : 0;
 }

@@ -17,13 +17,20 @@ static int on_devpts(int fd)
 	return sys(__NR_fstatfs, fd, &fs) == 0 && fs.f_type == DEVPTS_SUPER_MAGIC;
 }
 
+/* Only on a devpts is `ptmx` opened at all: to open what a hostile container planted there can hang, or do worse. */
 static long open_ptmx(struct ctx *c, const struct plan_op *op)
 {
-	if (!(op->flags & FLAG_EXEC_CONSOLE))
-		return sys(__NR_openat, c->slots[SLOT_PTS], "ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC | O_NOFOLLOW);
-	struct open_how how = { .flags = O_RDWR | O_NOCTTY | O_CLOEXEC,
-				.resolve = RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS };
-	return sys(__NR_openat2, AT_FDCWD, "/dev/pts/ptmx", &how, sizeof how);
+	struct open_how how = { .flags = O_PATH | O_DIRECTORY | O_CLOEXEC, .resolve = RESOLVE_NO_SYMLINKS };
+	int exec = op->flags & FLAG_EXEC_CONSOLE;
+	long dir = exec ? sys(__NR_openat2, AT_FDCWD, "/dev/pts", &how, sizeof how) : c->slots[SLOT_PTS];
+	if (dir < 0)
+		return dir;
+	how.flags = O_RDWR | O_NOCTTY | O_CLOEXEC;
+	how.resolve = RESOLVE_BENEATH | RESOLVE_NO_XDEV | RESOLVE_NO_SYMLINKS;
+	long fd = on_devpts((int)dir) ? sys(__NR_openat2, dir, "ptmx", &how, sizeof how) : -ENODEV;
+	if (exec)
+		sys(__NR_close, dir);
+	return fd;
 }
 
 static long send_master(struct ctx *c, int master)

@@ -32,7 +32,7 @@ __attribute__((noreturn)) static void hook_child(struct hook *h, int out_fd, vol
 		void *restorer;
 		uint64_t mask;
 	} dfl = { 0, 0, 0, 0 };
-	for (int s = 1; s < 32; s++)
+	for (int s = 1; s <= 64; s++)
 		sys(__NR_rt_sigaction, s, &dfl, 0, 8);
 	sys(__NR_rt_sigprocmask, 2 /* SIG_SETMASK */, &none, 0, 8);
 	*err = sys(__NR_execve, h->path, h->argv, h->envp);

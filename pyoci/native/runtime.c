@@ -79,7 +79,7 @@ __attribute__((noreturn)) static void child(const struct spawn *s)
 		void *restorer;
 		uint64_t mask;
 	} dfl = { 0, 0, 0, 0 };
-	for (int n = 1; n < 32; n++) /* CPython ignores SIGPIPE and SIGXFSZ; a container must not */
+	for (int n = 1; n <= 64; n++) /* CPython ignores SIGPIPE and SIGXFSZ; a container must not */
 		sys(__NR_rt_sigaction, n, &dfl, 0, 8);
 	sys(__NR_rt_sigprocmask, 2 /* SIG_SETMASK */, &none, 0, 8);
 	for (int i = 0; i < s->nkeep; i++)

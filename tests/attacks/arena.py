@@ -185,6 +185,8 @@ class Arena(Bundles):
         for pid in self._processes():
             with contextlib.suppress(OSError):
                 os.kill(pid, signal.SIGKILL)
+        for line in reversed(self._look()["mounts"]):
+            subprocess.run(["umount", "--lazy", line.split()[4]], check=False)
         for top in Path("/sys/fs/cgroup").glob(f"*{self.cgroup}"):
             for _ in range(100):
                 for folder, _, _ in os.walk(top, topdown=False):

@@ -38,6 +38,7 @@ _WHAT = {
     ops.CPU_AFFINITY: "cannot set the CPU affinity",
     ops.MEMORY_POLICY: "cannot set the memory policy",
     ops.WRITE_PROC: "cannot write /proc/{s}",
+    ops.OWN_PROC: "cannot prepare to set the label",
     ops.UMASK: "cannot set umask",
     ops.NO_NEW_PRIVS: "cannot set no_new_privs",
     ops.KEEP_CAPS: "cannot keep capabilities over the change of user",
@@ -123,7 +124,7 @@ _BY_OP = {
     (ops.MEMORY_POLICY, E.ENOSYS): "this kernel has no NUMA support",
     (ops.WRITE_PROC, E.ENOENT): "the profile is not loaded, or this kernel lacks the file",
     (ops.WRITE_PROC, E.EACCES): "the security module does not allow this label",
-    (ops.WRITE_PROC, E.EINVAL): "the kernel does not take this value",
+    (ops.WRITE_PROC, E.EINVAL): "the kernel does not take this value, or the security module is not active",
     (ops.WRITE_PROC, E.ERANGE): "the clock would leave its range",
     (ops.SECCOMP, E.EINVAL): "this kernel does not know one of the flags or actions",
     (ops.SECCOMP, E.EACCES): "without noNewPrivileges a filter needs CAP_SYS_ADMIN",
@@ -256,5 +257,22 @@ def explain_start(found: Found, message: Message) -> OCIError:
         plan = ops.LaunchPlan()
         plan.ops = [ops.Op(ops.EXEC), ops.Op(ops.FIND_EXEC, s=thing.encode("utf-8", "backslashreplace"))]
         return explain(plan, Message(message.type, 0, message.err, 0, message.detail))
-    where = "linux.seccomp" if call == "seccomp" else "process.capabilities"
-    return KernelError("cannot start the container", errno=message.err, where=where, why=f"{call}: {why}")
+    what, where, code = "cannot start the container", "process.capabilities", ops.SET_CAPS
+    if call == "seccomp":
+        where, code = "linux.seccomp", ops.SECCOMP
+    elif "seccomp agent" in call:
+        where, code = "linux.seccomp.listenerPath", ops.SECCOMP
+    elif thing.startswith("self/attr/"):
+        what, code = "cannot set the label", ops.WRITE_PROC
+        where = "process.selinuxLabel" if thing == "self/attr/exec" and _is_selinux() else "process.apparmorProfile"
+    op = ops.Op(code, where)
+    return KernelError(what, errno=message.err, where=where, why=f"{call}: {why}", todo=_todo(op, call, message.err))
+
+
+def _is_selinux() -> bool:
+    from pyoci.lifecycle import host
+    from pyoci.plan.facts import HostFacts
+
+    facts = HostFacts()
+    host.read_lsm(facts)
+    return facts.selinux

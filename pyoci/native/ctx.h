@@ -95,7 +95,7 @@ OPF(umask); OPF(no_new_privs); OPF(bounding); OPF(keep_caps); OPF(setgroups); OP
 OPF(setuid); OPF(set_caps); OPF(ambient); OPF(chdir); OPF(seccomp); OPF(find_exec);
 OPF(wait_start); OPF(hook); OPF(exec); OPF(dup2); OPF(fchown_stdio); OPF(join_cgroup);
 OPF(personality); OPF(scheduler); OPF(io_priority); OPF(cpu_affinity); OPF(memory_policy);
-OPF(write_proc);
+OPF(write_proc); OPF(own_proc);
 OPF(home);
 
 #endif

@@ -50,7 +50,7 @@ const op_fn op_table[OP_LAST] = {
 	[OP_EXEC] = op_exec, [OP_DUP2] = op_dup2, [OP_FCHOWN_STDIO] = op_fchown_stdio,
 	[OP_JOIN_CGROUP] = op_join_cgroup, [OP_PERSONALITY] = op_personality, [OP_SCHEDULER] = op_scheduler,
 	[OP_IO_PRIORITY] = op_io_priority, [OP_CPU_AFFINITY] = op_cpu_affinity,
-	[OP_MEMORY_POLICY] = op_memory_policy, [OP_WRITE_PROC] = op_write_proc,
+	[OP_MEMORY_POLICY] = op_memory_policy, [OP_WRITE_PROC] = op_write_proc, [OP_OWN_PROC] = op_own_proc,
 	[OP_HOME] = op_home,
 };
 

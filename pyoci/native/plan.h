@@ -58,6 +58,7 @@ enum plan_slot {
 	SLOT_STDERR = 11,
 	SLOT_NOTIFY = 12,        /* seccomp listener's socket */
 	SLOT_NOTIFY_STATE = 13,  /* memfd: what the seccomp agent is told */
+	SLOT_OWN_PROC = 14,      /* a procfs of the container's pid namespace that shows processes only */
 	SLOT_FREE = 16,
 };
 
@@ -115,6 +116,7 @@ enum plan_opcode {
 	OP_MEMORY_POLICY = 51,
 	OP_WRITE_PROC = 52,
 	OP_HOME = 53,
+	OP_OWN_PROC = 54,
 	OP_LAST
 };
 

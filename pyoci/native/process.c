@@ -1,5 +1,6 @@
 /* Namespaces, the start gate, hooks and the last step. */
 #include <linux/if.h>
+#include <linux/mount.h>
 #include <linux/openat2.h>
 #include <linux/sched.h>
 #include <sys/mman.h>
@@ -83,11 +84,11 @@ OPF(domainname)
 }
 
 /* Writes below the procfs handle opened before anything hostile was near (CVE-2025-52881). */
-static int proc_write(struct ctx *c, const char *path, const char *value, uint64_t extra)
+static int proc_write(struct ctx *c, int proc, const char *path, const char *value, uint64_t extra)
 {
 	struct open_how how = { .flags = O_WRONLY | O_CLOEXEC,
 				.resolve = RESOLVE_BENEATH | RESOLVE_NO_XDEV | RESOLVE_NO_MAGICLINKS | extra };
-	long fd = sys(__NR_openat2, c->slots[SLOT_PROC], path, &how, sizeof how);
+	long fd = sys(__NR_openat2, proc, path, &how, sizeof how);
 	if (fd < 0)
 		return fail(c, fd, "open", path);
 	long r = sys(__NR_write, fd, value, str_len(value));
@@ -100,7 +101,7 @@ OPF(sysctl)
 	char path[512] = "sys/";
 	if (str_append(path, sizeof path, plan_str(c, op->s)))
 		return fail(c, -ENAMETOOLONG, "sysctl", NULL);
-	return proc_write(c, path, plan_str(c, op->t), RESOLVE_NO_SYMLINKS);
+	return proc_write(c, c->slots[SLOT_PROC], path, plan_str(c, op->t), RESOLVE_NO_SYMLINKS);
 }
 
 OPF(oom_score_adj)
@@ -111,18 +112,18 @@ OPF(oom_score_adj)
 		*--p = (char)('0' + n % 10);
 	if (v < 0)
 		*--p = '-';
-	return proc_write(c, "self/oom_score_adj", p, 0);
+	return proc_write(c, c->slots[SLOT_PROC], "self/oom_score_adj", p, 0);
 }
 
 /* A label that a security module did not take must never be believed to be there: `value` is "exec LABEL" or LABEL. */
-static int read_back(struct ctx *c, const char *path, const char *value)
+static int read_back(struct ctx *c, int proc, const char *path, const char *value)
 {
 	struct open_how how = { .flags = O_RDONLY | O_CLOEXEC,
 				.resolve = RESOLVE_BENEATH | RESOLVE_NO_XDEV | RESOLVE_NO_MAGICLINKS };
 	char got[512];
 	const char *label = str_chr(value, ' ');
 	label = label ? label + 1 : value;
-	long fd = sys(__NR_openat2, c->slots[SLOT_PROC], path, &how, sizeof how);
+	long fd = sys(__NR_openat2, proc, path, &how, sizeof how);
 	long n = fd < 0 ? fd : sys(__NR_read, fd, got, sizeof got - 1);
 	if (fd >= 0)
 		sys(__NR_close, fd);
@@ -140,8 +141,32 @@ static int read_back(struct ctx *c, const char *path, const char *value)
 OPF(write_proc)
 {
 	const char *path = plan_str(c, op->s), *value = plan_str(c, op->t);
-	int r = proc_write(c, path, value, 0);
-	return !r && op->flags & FLAG_READ_BACK ? read_back(c, path, value) : r;
+	int proc = op->a >= 0 && op->a < PLAN_MAX_SLOTS ? c->slots[op->a] : -EBADF;
+	int r = proc_write(c, proc, path, value, 0);
+	if (!r && op->flags & FLAG_READ_BACK)
+		r = read_back(c, proc, path, value);
+	if (op->flags & FLAG_LEAVE_HOST)
+		drop_slot(c, op->a);
+	return r;
+}
+
+/* For labels, which are written at the gate: by then no handle of the host's procfs may be open. With "subset=pid" it
+ * shows processes and nothing that is masked elsewhere (Linux 5.8). */
+OPF(own_proc)
+{
+	(void)op;
+	int fs = (int)sys(__NR_fsopen, "proc", FSOPEN_CLOEXEC);
+	long r = fs < 0 ? fs : sys(__NR_fsconfig, fs, FSCONFIG_SET_STRING, "subset", "pid", 0);
+	if (!r)
+		r = sys(__NR_fsconfig, fs, FSCONFIG_CMD_CREATE, 0, 0, 0);
+	if (!r)
+		r = sys(__NR_fsmount, fs, FSMOUNT_CLOEXEC, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
+	if (fs >= 0)
+		sys(__NR_close, fs);
+	if (r < 0)
+		return fail(c, r, "mount a procfs of its own", NULL);
+	c->slots[SLOT_OWN_PROC] = (int)r;
+	return 0;
 }
 
 OPF(loopback)

@@ -69,6 +69,10 @@ def compile_create(spec: Obj, facts: HostFacts, options: Options) -> ops.LaunchP
     _console(ctx, who, 0)
     rootfs.sysctls(ctx)
     mounts.finish(ctx, entries)
+    if ctx.process.has("apparmorProfile") or ctx.process.has("selinuxLabel"):
+        from pyoci.plan import lsm
+
+        lsm.prepare(ctx)
     rootfs.protect(ctx)
     rootfs.switch(ctx)
     _finish(ctx, who, gate=True)
@@ -100,6 +104,11 @@ def compile_exec(process: Obj, target: ExecTarget, facts: HostFacts, options: Op
         schedule.affinity(ctx, "initial")  # the cgroups are joined after it, see Launch.join
         schedule.affinity(ctx, "final")
     identity.oom_score(ctx)
+    if process.has("apparmorProfile") or process.has("selinuxLabel"):
+        from pyoci.plan import lsm
+
+        lsm.check(ctx)
+        lsm.emit(ctx, ops.SLOT_PROC)
     if target.ns_flags:
         ctx.add(ops.SETNS, "linux.namespaces", a=slot, b=target.ns_flags)
     if not namespaces.creates(ctx, "mount"):
@@ -121,7 +130,7 @@ def _rare(ctx: Context) -> None:
         from pyoci.plan import rdt
 
         rdt.read(ctx)
-    if ctx.linux.has("mountLabel"):
+    if ctx.linux.has("mountLabel") or ctx.process.has("apparmorProfile") or ctx.process.has("selinuxLabel"):
         from pyoci.plan import lsm
 
         lsm.check(ctx)
@@ -159,11 +168,10 @@ def _finish(ctx: Context, who: Identity, *, gate: bool) -> None:
         ctx.add(ops.SYNC, path, a=ops.POINT_CREATED)
         ctx.add(ops.WAIT_START, path)
         hooks.emit(ctx, "startContainer", ops.SLOT_STATE_CREATED)
-    if process.has("apparmorProfile") or process.has("selinuxLabel"):
+    if gate and (process.has("apparmorProfile") or process.has("selinuxLabel")):
         from pyoci.plan import lsm
 
-        lsm.check(ctx)
-        lsm.emit(ctx)
+        lsm.emit(ctx, ops.SLOT_OWN_PROC)
     if seccomp is not None:
         _seccomp(ctx, seccomp, gate)
     if defer:

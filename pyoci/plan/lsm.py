@@ -35,18 +35,29 @@ def check(ctx: Context) -> None:
             raise ConfigError(f"{key} is no label", where=at(obj, key), why="one line of at most 4000 bytes")
 
 
-def emit(ctx: Context) -> None:
-    """WRITE_PROC of the labels that the next execve(2) takes on; after the last hook, which must not take them."""
+def prepare(ctx: Context) -> None:
+    """OWN_PROC, if a label is to be written at the gate; before paths of /proc are masked, which would forbid it."""
+    if (ctx.facts.apparmor and ctx.process.text("apparmorProfile")) or ctx.process.text("selinuxLabel"):
+        ctx.add(ops.OWN_PROC, at(ctx.process, "apparmorProfile"))
+
+
+def emit(ctx: Context, slot: int) -> None:
+    """WRITE_PROC of the labels that the next execve(2) takes on.
+
+    In a create after the last hook, which must not take them, by SLOT_OWN_PROC; in an exec before anything of
+    the container is joined, by SLOT_PROC.
+    """
     process = ctx.process
+    flags = ops.FLAG_READ_BACK
     profile = process.text("apparmorProfile")
     if profile and ctx.facts.apparmor:
         where = at(process, "apparmorProfile")
         path = b"self/attr/apparmor/exec" if ctx.facts.apparmor_attr else b"self/attr/exec"
-        ctx.add(ops.WRITE_PROC, where, s=path, t=b"exec " + encode(profile, where), flags=ops.FLAG_READ_BACK)
+        ctx.add(ops.WRITE_PROC, where, s=path, t=b"exec " + encode(profile, where), a=slot, flags=flags)
     label = process.text("selinuxLabel")
     if label:
         where = at(process, "selinuxLabel")
-        ctx.add(ops.WRITE_PROC, where, s=b"self/attr/exec", t=encode(label, where), flags=ops.FLAG_READ_BACK)
+        ctx.add(ops.WRITE_PROC, where, s=b"self/attr/exec", t=encode(label, where), a=slot, flags=flags)
 
 
 def mount_option(ctx: Context, fstype: str, data: list[str]) -> list[str]:

@@ -62,7 +62,7 @@ def enter(ctx: Context) -> None:
         if ctx.time_offsets:
             where = at(ctx.linux, "timeOffsets")
             ctx.add(ops.UNSHARE, where, a=CLONE_NEWTIME)
-            ctx.add(ops.WRITE_PROC, where, s=b"self/timens_offsets", t=ctx.time_offsets)
+            ctx.add(ops.WRITE_PROC, where, a=ops.SLOT_PROC, s=b"self/timens_offsets", t=ctx.time_offsets)
             flags &= ~CLONE_NEWTIME
         ctx.add(ops.FORK, "linux.namespaces", a=flags)
 

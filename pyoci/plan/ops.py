@@ -78,7 +78,8 @@ SCHEDULER = 48  #    u struct sched_attr
 IO_PRIORITY = 49  #  a value of ioprio_set(2)
 CPU_AFFINITY = 50  # u mask of CPUs
 MEMORY_POLICY = 51  # a mode and flags of set_mempolicy(2), u mask of nodes or absent
-WRITE_PROC = 52  #   s path below /proc ("self/…"), t what to write; READ_BACK
+WRITE_PROC = 52  #   a slot of a procfs, s path in it ("self/…"), t what to write; READ_BACK; LEAVE_HOST closes it
+OWN_PROC = 54  #     makes SLOT_OWN_PROC
 HOME = 53  #         a uid; finds the HOME that EXEC adds, in the image's /etc/passwd
 FCHOWN_STDIO = 45  # a uid, (gid unchanged); pipes, sockets and terminals only
 
@@ -108,6 +109,7 @@ SLOT_STDOUT = 10
 SLOT_STDERR = 11
 SLOT_NOTIFY = 12
 SLOT_NOTIFY_STATE = 13
+SLOT_OWN_PROC = 14
 SLOT_FREE = 16
 
 POINT_CGROUP = 1  # the parent has put the process into its cgroups

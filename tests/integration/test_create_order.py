@@ -15,7 +15,9 @@ from pyoci.lifecycle.request import CreateRequest
 from tests.conftest import Bundle, Bundles, snapshot
 
 
-def test_init_refuses_to_run_from_an_image_that_is_not_sealed(bundles: Bundles, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_init_refuses_to_run_from_an_image_that_is_not_sealed(
+    bundles: Bundles, monkeypatch: pytest.MonkeyPatch
+) -> None:
     bundle = bundles()
     before = snapshot(bundles)
     plain = os.memfd_create("pyoci-init", os.MFD_CLOEXEC)

@@ -62,5 +62,14 @@ def test_exec_in_a_container_that_shares_a_mount_namespace_changes_into_its_root
     for data in (config(linux={"namespaces": []}), config(linux={"namespaces": rows})):
         target = ExecTarget(Obj(data), kernel.CLONE_NEWNS)
         plan = compile_exec(Obj({"args": ["id"], "cwd": "/"}, "process"), target, facts(), Options("c1"))
-        assert codes(plan)[:3] == [ops.SETNS, ops.FORK, ops.CHROOT]
+        assert codes(plan)[:3] == [ops.SETNS, ops.CHROOT, ops.FORK]
     assert ops.CHROOT not in codes(build())
+
+
+def test_labels_of_an_exec_are_written_before_anything_of_the_container_is_joined():
+    data = config(process={"apparmorProfile": "p"})
+    target = ExecTarget(Obj(data), kernel.CLONE_NEWPID | kernel.CLONE_NEWNS)
+    plan = compile_exec(Obj(data["process"], "process"), target, facts(apparmor=True), Options("c1"))
+    seen = [op.code for op in plan.ops]
+    write = plan.ops[seen.index(ops.WRITE_PROC)]
+    assert write.a == ops.SLOT_PROC and seen.index(ops.WRITE_PROC) < seen.index(ops.SETNS)

@@ -111,13 +111,15 @@ def test_bad_class_of_service_is_refused_with_its_path(rdt, where):
 
 def test_labels_are_written_after_the_last_hook_and_read_back():
     hooks = {"startContainer": [{"path": "/h"}]}
-    host = facts(apparmor=True, selinux=True)
-    plan = build(config(process={"apparmorProfile": "p", "selinuxLabel": "a:b:c:s0"}, hooks=hooks), host)
+    host, masked = facts(apparmor=True, selinux=True), {"maskedPaths": ["/proc/keys"]}
+    plan = build(config(process={"apparmorProfile": "p", "selinuxLabel": "a:b:c:s0"}, hooks=hooks, linux=masked), host)
     first, second = find(plan, ops.WRITE_PROC)
     assert (first.s, first.t) == (b"self/attr/apparmor/exec", b"exec p")
     assert (second.s, second.t) == (b"self/attr/exec", b"a:b:c:s0")
     assert first.flags & second.flags & ops.FLAG_READ_BACK
+    assert first.a == second.a == ops.SLOT_OWN_PROC
     seen = codes(plan)
+    assert seen.index(ops.OWN_PROC) < seen.index(ops.MASK_PATH) < seen.index(ops.PIVOT_ROOT)
     assert seen.index(ops.HOOK) < seen.index(ops.WRITE_PROC) < seen.index(ops.EXEC)
 
 

@@ -65,6 +65,7 @@ def _exec(request: ExecRequest) -> int:
         process = _process(request, spec)
         options = Options(request.id)
         options.keep_fds = request.preserve_fds
+        host.check_preserved(request.preserve_fds)
         proxy = _proxy(request, process)
         options.has_console_socket = bool(request.console_socket) or proxy is not None
         facts = host.read_facts(found.state.bundle, "")

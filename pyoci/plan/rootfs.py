@@ -18,6 +18,7 @@ from pyoci.plan.kernel import (
     PROPAGATION,
 )
 
+_NAMES = {"hostname": ops.SET_HOSTNAME, "domainname": ops.SET_DOMAINNAME}
 _IPC_SYSCTLS = ("msgmax", "msgmnb", "msgmni", "sem", "shmall", "shmmax", "shmmni", "shm_rmid_forced")
 
 
@@ -103,17 +104,21 @@ def switch(ctx: Context) -> None:
         ctx.add(ops.MOVE_ROOT, "root.path")
     else:
         ctx.add(ops.PIVOT_ROOT, "root.path")
-    for key, code in (("hostname", ops.SET_HOSTNAME), ("domainname", ops.SET_DOMAINNAME)):
+    for key in _NAMES:
         name = ctx.spec.text(key)
         if name:
-            raw = encode(name, key)
-            if len(raw) > 64:
-                raise ConfigError(f"{key} is longer than 64 bytes", where=key, why="sethostname(2), EINVAL")
-            ctx.add(code, key, s=raw)
+            _name(ctx, key, name, key)
     value = PROPAGATION.get(ctx.linux.text("rootfsPropagation") or "", 0)
     if ctx.new & CLONE_NEWNS and value & (MS_SHARED | MS_UNBINDABLE):
         flags = ops.FLAG_RECURSIVE if value & MS_REC else 0
         ctx.add(ops.PROPAGATION, at(ctx.linux, "rootfsPropagation"), a=value & ~MS_REC, flags=flags)
+
+
+def _name(ctx: Context, key: str, name: str, where: str) -> None:
+    raw = encode(name, where)
+    if len(raw) > 64:
+        raise ConfigError(f"{key} is longer than 64 bytes", where=where, why="sethostname(2), EINVAL")
+    ctx.add(_NAMES[key], where, s=raw)
 
 
 def sysctls(ctx: Context) -> None:
@@ -136,6 +141,10 @@ def sysctls(ctx: Context) -> None:
         _namespaced(ctx, parts, where)
         if "\n" in value.strip():
             raise ConfigError("sysctl value of several lines", where=where)
+        if parts[0] == "kernel" and parts[1] in _NAMES:
+            # Their files belong to the host's root: in a user namespace only the calls are allowed.
+            _name(ctx, parts[1], value.strip(), where)
+            continue
         ctx.add(ops.SYSCTL, where, s=encode(path, where), t=encode(value, where))
 
 
@@ -150,8 +159,8 @@ def _namespaced(ctx: Context, parts: list[str], where: str) -> None:
         flag, kind = CLONE_NEWUTS, "uts"
     if not flag:
         raise ConfigError("sysctl belongs to the host", where=where, why="no namespace holds it", todo="remove it")
-    if parts == ["kernel", "hostname"] and ctx.spec.text("hostname"):
-        raise ConfigError("hostname set twice", where=where, todo='use "hostname" alone')
+    if top == "kernel" and leaf in _NAMES and ctx.spec.text(leaf):
+        raise ConfigError(f"{leaf} set twice", where=where, todo=f'use "{leaf}" alone')
     host = f"/proc/{{}}/ns/{'net' if kind == 'network' else kind}"
     if not ctx.has(flag) or ctx.joined.get(flag) in (host.format("1"), host.format("self")):
         raise ConfigError(

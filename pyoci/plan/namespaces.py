@@ -128,9 +128,16 @@ def _mappings(ctx: Context) -> None:
                 why="no id would exist in it",
                 todo="map at least one id",
             )
+        if all(inside for inside, _, _ in rows):
+            raise ConfigError(
+                "root of the user namespace is not mapped",
+                where=at(ctx.linux, key),
+                why="the container is made by it, whoever process.user is",
+                todo="add an entry with containerID 0",
+            )
         ctx.uid_ranges[key] = [(inside, size) for inside, _, size in rows]
-    ctx.plan.uid_map = _text(uid)
-    ctx.plan.gid_map = _text(gid)
+    ctx.plan.uid_map = _text(uid, at(ctx.linux, "uidMappings"))
+    ctx.plan.gid_map = _text(gid, at(ctx.linux, "gidMappings"))
 
 
 def id_maps(obj: Obj) -> tuple[bytes, bytes]:
@@ -161,5 +168,13 @@ def _ranges(rows: list[Obj]) -> list[tuple[int, int, int]]:
     return found
 
 
-def _text(rows: list[tuple[int, int, int]]) -> bytes:
-    return b"".join(b"%d %d %d\n" % row for row in rows)
+def _text(rows: list[tuple[int, int, int]], where: str) -> bytes:
+    text = b"".join(b"%d %d %d\n" % row for row in rows)
+    if len(text) >= 4096:
+        raise ConfigError(
+            "id mappings are too long",
+            where=where,
+            why=f"{len(text)} bytes of text; the kernel takes less than a page, 4096 (user_namespaces(7))",
+            todo="merge ranges that follow each other",
+        )
+    return text

@@ -8,6 +8,7 @@ from __future__ import annotations
 import posix
 
 from pyoci.errors import ConfigError, KernelError
+from pyoci.seccomp_newer import prologue
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
     from pyoci.spec.reader import Obj
 
-_EPERM = 1
+_EPERM, _ENOSYS = 1, 38
 _ERRNO = 0x00050000
 _TRACE = 0x7FF00000
 _NOTIFY = 0x7FC00000
@@ -30,6 +31,8 @@ _ACTIONS = {
     "SCMP_ACT_LOG": 0x7FFC0000,
     "SCMP_ACT_ALLOW": 0x7FFF0000,
 }
+# A default that lets calls pass lets newer ones pass too (of a tracer: it is its business).
+_PERMISSIVE = (0x7FFF0000, 0x7FFC0000)
 _OPERATORS = {
     "SCMP_CMP_NE": 1,
     "SCMP_CMP_LT": 2,
@@ -119,10 +122,11 @@ def compile_filter(seccomp: Obj) -> tuple[bytes, int]:
     if handle == ffi.NULL:
         raise KernelError("cannot start a seccomp filter", where=profile.where, why="libseccomp: out of memory")
     try:
-        _add_architectures(lib, handle, profile)
+        tokens = _add_architectures(lib, handle, profile)
         for rule in profile.rules:
             _add_rule(ffi, lib, handle, profile.default, rule)
-        return _export(lib, handle, profile.where), profile.flags
+        bpf = prologue(_newest(lib, tokens, profile)) + _export(lib, handle)
+        return _fitting(bpf, profile.where), profile.flags
     finally:
         lib.seccomp_release(handle)
 
@@ -192,7 +196,8 @@ def _condition(arg: Obj) -> Condition:
     return index, _OPERATORS[op], value, second
 
 
-def _add_architectures(lib: Any, handle: Any, profile: Profile) -> None:
+def _add_architectures(lib: Any, handle: Any, profile: Profile) -> list[int]:
+    tokens = [lib.seccomp_arch_native()]
     for name, where in profile.architectures:
         token = lib.seccomp_arch_resolve_name(name)
         if not token:
@@ -202,6 +207,19 @@ def _add_architectures(lib: Any, handle: Any, profile: Profile) -> None:
         code = lib.seccomp_arch_add(handle, token)
         if code < 0 and code != -17:  # EEXIST: the native one is there from the start
             raise _failed("cannot add an architecture to the filter", code, where)
+        tokens.append(token)
+    return tokens
+
+
+def _newest(lib: Any, tokens: list[int], profile: Profile) -> dict[int, int]:
+    """The largest number of a call that the profile names, for each architecture; nothing where it does not matter."""
+    if profile.default in _PERMISSIVE or profile.default & 0xFFFF0000 == _TRACE or profile.default == _ERRNO | _ENOSYS:
+        return {}
+    names = {name.encode("utf-8", "replace") for _, called, _, _ in profile.rules for name in called}
+    found = {
+        token: max((lib.seccomp_syscall_resolve_name_arch(token, n) for n in names), default=-1) for token in tokens
+    }
+    return {token: number for token, number in found.items() if number >= 0}
 
 
 def _add_rule(ffi: Any, lib: Any, handle: Any, default: int, rule: Rule) -> None:
@@ -223,22 +241,25 @@ def _add_rule(ffi: Any, lib: Any, handle: Any, default: int, rule: Rule) -> None
                 raise _failed(f"cannot add a rule for {name[:40]}", code, where)
 
 
-def _export(lib: Any, handle: Any, where: str) -> bytes:
+def _export(lib: Any, handle: Any) -> bytes:
     fd = posix.memfd_create("pyoci-seccomp", posix.MFD_CLOEXEC)
     try:
         code = lib.seccomp_export_bpf(handle, fd)
         if code < 0:
-            raise _failed("cannot export the filter", code, where)
-        size = posix.fstat(fd).st_size
-        if size // 8 > 4096:
-            raise ConfigError(
-                "seccomp profile is too large",
-                where=where,
-                why=f"{size // 8} instructions, kernel limit 4096",
-            )
-        return posix.pread(fd, size, 0)
+            raise _failed("cannot export the filter", code, "linux.seccomp")
+        return posix.pread(fd, posix.fstat(fd).st_size, 0)
     finally:
         posix.close(fd)
+
+
+def _fitting(bpf: bytes, where: str) -> bytes:
+    if len(bpf) // 8 > 4096:
+        raise ConfigError(
+            "seccomp profile is too large",
+            where=where,
+            why=f"{len(bpf) // 8} instructions, kernel limit 4096",
+        )
+    return bpf
 
 
 def _failed(what: str, code: int, where: str) -> KernelError:

@@ -108,7 +108,7 @@ def _read(root: str, name: str, key: bytes) -> tuple[bytes, int] | None:
 
 
 def _head() -> bytes:
-    return f"pyoci {VERSION} seccomp 1 {posix.uname().machine}".encode()
+    return f"pyoci {VERSION} seccomp 2 {posix.uname().machine}".encode()
 
 
 def _loaded() -> bytes:

@@ -11,6 +11,8 @@ void seccomp_release(scmp_filter_ctx ctx);
 uint32_t seccomp_arch_resolve_name(const char *name);
 int seccomp_arch_add(scmp_filter_ctx ctx, uint32_t arch);
 int seccomp_syscall_resolve_name(const char *name);
+uint32_t seccomp_arch_native(void);
+int seccomp_syscall_resolve_name_arch(uint32_t arch, const char *name);
 int pyoci_rule(scmp_filter_ctx ctx, uint32_t action, int nr, unsigned int n,
                const unsigned int *arg, const int *op, const uint64_t *a, const uint64_t *b);
 int seccomp_export_bpf(const scmp_filter_ctx ctx, int fd);

@@ -1,8 +1,10 @@
 """seccomp.py: the checked profile, and (where the binding is built) the filter itself."""
 
+import struct
+
 import pytest
 
-from pyoci import seccomp
+from pyoci import seccomp, seccomp_newer
 from pyoci.errors import ConfigError
 from tests.unit.plan_helpers import Obj
 
@@ -77,8 +79,8 @@ def test_filter_is_whole_instructions_and_grows_with_rules():
 
 
 def test_unknown_system_calls_and_rules_like_the_default_are_skipped():
-    plain, _ = filter_of()
-    same, _ = filter_of(syscalls=[rule(names=["no_such_call"]), rule("SCMP_ACT_ERRNO")])
+    plain, _ = filter_of(defaultErrnoRet=38)
+    same, _ = filter_of(defaultErrnoRet=38, syscalls=[rule(names=["no_such_call"]), rule("SCMP_ACT_ERRNO", errnoRet=38)])
     assert plain == same
 
 
@@ -94,3 +96,45 @@ def test_architectures_are_added_and_unknown_ones_refused():
     assert len(two) > len(one)
     with pytest.raises(ConfigError):
         filter_of(architectures=["SCMP_ARCH_NOPE"])
+
+
+X86_64, X86, X32, ARM64 = 0xC000003E, 0x40000003, 0x4000003E, 0xC00000B7
+
+
+def answer(program, architecture, number):
+    """What classic BPF gives for a call; None when it runs off its end, into the filter that follows."""
+    rows = list(struct.iter_unpack("<HBBI", program))
+    at, value = 0, 0
+    while at < len(rows):
+        code, yes, no, k = rows[at]
+        at += 1
+        if code == 0x20:
+            value = {0: number, 4: architecture}[k]
+        elif code == 0x05:
+            at += k
+        elif code == 0x06:
+            return k
+        else:
+            at += yes if {0x15: value == k, 0x25: value > k, 0x35: value >= k}[code] else no
+    return None if at == len(rows) else "lost"
+
+
+@pytest.mark.parametrize(
+    "newest", [{X86_64: 400, X86: 300}, {X86: 300, X86_64: 400}, {X86_64: 400, X86: 300, X32: 500}]
+)
+def test_calls_above_all_that_a_profile_names_are_enosys(newest):
+    program = seccomp_newer.prologue(newest)
+    for architecture, limit in ((X86_64, 400), (X86, 300)):
+        for number, expected in ((0, None), (limit, None), (limit + 1, 0x50026), (0x3FFFFFFF, 0x50026)):
+            assert answer(program, architecture, number) == expected
+    x32 = 0x50026 if X32 in newest else None  # else the filter itself refuses that architecture
+    assert answer(program, X86_64, 0x40000000 | 500) is None and answer(program, X86_64, 0x40000000 | 501) == x32
+    assert answer(program, ARM64, 9999) is None
+
+
+def test_nothing_stands_before_a_filter_that_lets_calls_pass_or_says_enosys_itself():
+    assert seccomp_newer.prologue({}) == b""
+    denying, _ = filter_of(syscalls=[rule()])
+    for changes in ({"defaultErrnoRet": 38}, {"defaultAction": "SCMP_ACT_TRACE"}, {"defaultAction": "SCMP_ACT_LOG"}):
+        other, _ = filter_of(syscalls=[rule()], **changes)
+        assert len(denying) - len(other) == 8 * 8

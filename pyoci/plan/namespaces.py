@@ -136,13 +136,13 @@ def _mappings(ctx: Context) -> None:
                 todo="add an entry with containerID 0",
             )
         ctx.uid_ranges[key] = [(inside, size) for inside, _, size in rows]
-    ctx.plan.uid_map = _text(uid, at(ctx.linux, "uidMappings"))
-    ctx.plan.gid_map = _text(gid, at(ctx.linux, "gidMappings"))
+    ctx.plan.uid_map, ctx.plan.gid_map = id_maps(ctx.linux)
 
 
 def id_maps(obj: Obj) -> tuple[bytes, bytes]:
     """uidMappings and gidMappings of an object as the kernel's maps."""
-    return _text(_ranges(obj.objs("uidMappings"))), _text(_ranges(obj.objs("gidMappings")))
+    uid, gid = (_text(_ranges(obj.objs(key)), at(obj, key)) for key in ("uidMappings", "gidMappings"))
+    return uid, gid
 
 
 def _ranges(rows: list[Obj]) -> list[tuple[int, int, int]]:

@@ -80,7 +80,9 @@ def test_filter_is_whole_instructions_and_grows_with_rules():
 
 def test_unknown_system_calls_and_rules_like_the_default_are_skipped():
     plain, _ = filter_of(defaultErrnoRet=38)
-    same, _ = filter_of(defaultErrnoRet=38, syscalls=[rule(names=["no_such_call"]), rule("SCMP_ACT_ERRNO", errnoRet=38)])
+    same, _ = filter_of(
+        defaultErrnoRet=38, syscalls=[rule(names=["no_such_call"]), rule("SCMP_ACT_ERRNO", errnoRet=38)]
+    )
     assert plain == same
 
 

@@ -2,7 +2,7 @@
 PREFIX ?= /usr/local
 PYTHON = .venv/bin/python
 
-.PHONY: setup setup-dev hello test unit lint format e2e install clean
+.PHONY: setup setup-dev hello test unit lint format bench e2e install clean
 
 setup:
 	@tools/setup
@@ -29,6 +29,9 @@ lint: setup-dev
 
 format: setup-dev
 	@.venv/bin/ruff check --fix -q . ; .venv/bin/ruff format .
+
+bench: setup
+	@$(PYTHON) -m tests.bench --out docs
 
 e2e: setup
 	@tools/clients

@@ -25,7 +25,7 @@ pyoci.paths pyoci.spec pyoci.spec.jsontext pyoci.state
 """
 # what reads a config, compiles it and launches
 PLAN = """
-pyoci.cgroups.compile pyoci.cgroups.hierarchies pyoci.lifecycle.create pyoci.lifecycle.host pyoci.lifecycle.launch
+pyoci._version pyoci.lifecycle.filters pyoci.cgroups.compile pyoci.cgroups.hierarchies pyoci.lifecycle.create pyoci.lifecycle.host pyoci.lifecycle.launch
 pyoci.plan pyoci.plan.capabilities pyoci.plan.cgroupmounts pyoci.plan.compile pyoci.plan.context pyoci.plan.devices
 pyoci.plan.encode pyoci.plan.facts pyoci.plan.hooks pyoci.plan.identity pyoci.plan.kernel pyoci.plan.mountopts
 pyoci.plan.mounts pyoci.plan.namespaces pyoci.plan.ops pyoci.plan.rootfs pyoci.plan.unsupported pyoci.spec.reader

@@ -51,7 +51,8 @@ def boot_id() -> str:
         posix.close(with_fd)
 
 
-def _stat_fields(pid: int) -> list[bytes]:
+def stat_fields(pid: int) -> list[bytes]:
+    """Fields of /proc/PID/stat from the third on (proc(5)); none if the process is gone."""
     try:
         fd = posix.open(f"/proc/{pid}/stat", posix.O_RDONLY | posix.O_CLOEXEC)
     except OSError:
@@ -68,13 +69,13 @@ def _stat_fields(pid: int) -> list[bytes]:
 
 def process_start_time(pid: int) -> int | None:
     """Start time of a process, in clock ticks since boot (proc(5), stat field 22); None if it is gone."""
-    fields = _stat_fields(pid)
+    fields = stat_fields(pid)
     return int(fields[19]) if len(fields) > 19 else None
 
 
 def process_alive(pid: int, start_time: int) -> bool:
     """Whether the process of that pid is the one that started then, and is no zombie."""
-    fields = _stat_fields(pid) if pid > 0 else []
+    fields = stat_fields(pid) if pid > 0 else []
     return len(fields) > 19 and int(fields[19]) == start_time and fields[0] not in (b"Z", b"X")
 
 

@@ -55,7 +55,7 @@ class Creation:
         self.agent: Agent | None = None
         self.moved: Moved | None = None
         self.class_of_service: Resctrl | None = None
-        self.exit_signal = 17
+        self.aside = False
         self.stdio: list[int] = []
         self.console_fd = -1
         self.rows = 0
@@ -196,7 +196,7 @@ class Creation:
     def execute(self) -> int:
         """Make the cgroups and the process; gives its pid in the caller's namespace."""
         assert self.entry is not None
-        launch = Launch(self.plan, self._at_point, self._entered, exit_signal=self.exit_signal)
+        launch = Launch(self.plan, self._at_point, self._entered, aside=self.aside)
         self.launch = launch
         with launch:
             self.driver.create()
@@ -205,6 +205,7 @@ class Creation:
             # before the process is in: between "deny all" and the exceptions it could make no device
             self.driver.apply([w for w in self.writes if w.controller == "devices"])
             launch.join(*self.driver.join_files())
+            launch.stdio(self.stdio)
             launch.give(ops.SLOT_START, native.listen(self.entry.fd, GATE))
             self.creating_fd, self.created_fd = native.state_memfd(), native.state_memfd()
             launch.give(ops.SLOT_STATE_CREATING, self.creating_fd)
@@ -218,7 +219,11 @@ class Creation:
             elif self.request.console_socket:
                 launch.give(ops.SLOT_CONSOLE_SOCKET, native.connect_stream(self.request.console_socket))
             launch.run()
+            self.keep(launch)
             return launch.pid
+
+    def keep(self, launch: Launch) -> None:
+        """For `run` and the API: takes what outlives the launch."""
 
     def _entered(self, launch: Launch) -> None:
         if self.class_of_service is not None:

@@ -5,6 +5,7 @@ Shared by create and exec. Whatever fails, the process is killed and reaped befo
 
 from __future__ import annotations
 
+import fcntl
 import posix
 
 from pyoci import native
@@ -29,15 +30,15 @@ class Launch:
         at_point: called with (point, launch) at each sync point, before the process goes on.
         entered: called with (launch) once the pid is known, to put it into its cgroups; it overlaps
             with what the process does until POINT_CGROUP.
-        exit_signal: SIGCHLD (17) or 0.
+        aside: for a host program: the process is not to be its child (native.spawn).
         code: exit status that failures shall carry.
     """
 
     __slots__ = (
+        "_aside",
         "_at_point",
         "_cgroup",
         "_entered",
-        "_exit_signal",
         "_fds",
         "_opened",
         "_stage",
@@ -45,6 +46,7 @@ class Launch:
         "pid",
         "pidfd",
         "plan",
+        "status_fd",
     )
 
     def __init__(
@@ -53,7 +55,7 @@ class Launch:
         at_point: Callable[[int, Launch], None],
         entered: Callable[[Launch], None],
         *,
-        exit_signal: int = 17,
+        aside: bool = False,
         code: int = 1,
     ) -> None:
         self.plan = plan
@@ -62,7 +64,8 @@ class Launch:
         self.code = code
         self._at_point = at_point
         self._entered = entered
-        self._exit_signal = exit_signal
+        self._aside = aside
+        self.status_fd = -1
         self._fds: dict[int, int] = {}
         self._opened: list[int] = []
         self._stage = -1
@@ -92,6 +95,19 @@ class Launch:
         self._fds[slot] = fd
         self._opened.append(fd)
 
+    def stdio(self, fds: list[int]) -> None:
+        """Have the process begin with these as its fds 0, 1 and 2.
+
+        Args:
+            fds: one for each, closed with the launch; -1 for the caller's own.
+        """
+        places: list[ops.Op] = []
+        for i, fd in enumerate(fds):
+            if fd >= 0:
+                self.give(ops.SLOT_STDIN + i, fd)
+                places.append(ops.Op(ops.DUP2, "process", a=ops.SLOT_STDIN + i, b=i))
+        self.plan.ops[:0] = places
+
     def lend(self, slot: int, fd: int) -> None:
         """Hand an fd over in a slot; it stays the caller's."""
         self._fds[slot] = fd
@@ -103,9 +119,16 @@ class Launch:
         if kind is not None:
             self.kill()
         self._close()
-        if self.pidfd >= 0:
-            posix.close(self.pidfd)
-            self.pidfd = -1
+        for fd in (self.pidfd, self.status_fd):
+            if fd >= 0:
+                posix.close(fd)
+        self.pidfd = self.status_fd = -1
+
+    def take(self) -> tuple[int, int]:
+        """Give the pidfd, and the pipe that its exit status comes from, to the caller to keep and close."""
+        taken = self.pidfd, self.status_fd
+        self.pidfd = self.status_fd = -1
+        return taken
 
     def _close(self) -> None:
         for fd in self._opened:
@@ -123,9 +146,16 @@ class Launch:
                 self.wait(pidfd)
 
     def wait(self, pidfd: int | None = None) -> int:
-        """Reap the process; its exit status as a shell says it (128 + n for signal n), -1 if it was reaped before."""
+        """Wait for its end; its exit status as a shell says it (128 + n for signal n), -1 if that is not known."""
+        fd = self.pidfd if pidfd is None else pidfd
+        if self._aside:
+            from pyoci.lifecycle.ended import exit_code, has_ended
+
+            has_ended(fd)
+            code = exit_code(self.pid, fd, self.status_fd) if fd == self.pidfd else None
+            return -1 if code is None else code if code >= 0 else 128 - code
         try:
-            info = posix.waitid(posix.P_PIDFD, self.pidfd if pidfd is None else pidfd, posix.WEXITED | _WALL)
+            info = posix.waitid(posix.P_PIDFD, fd, posix.WEXITED | _WALL)
         except ChildProcessError:
             return -1
         if info is None:
@@ -185,8 +215,12 @@ class Launch:
         # A stage is in the cgroups too, and its child is born in them: it may have no right to go there itself
         # once it has joined a user namespace.
         staged = any(op.code == ops.FORK for op in self.plan.ops)
+        self._leave_stdio()
         plan_fd = native.memfd(encode(self.plan, self._fds, theirs))
+        told = -1
         try:
+            if self._aside:
+                self.status_fd, told = posix.pipe2(posix.O_CLOEXEC)
             keep = list(self._fds.values())
             pid, pidfd = native.spawn(
                 plan_fd,
@@ -195,14 +229,24 @@ class Launch:
                 flags=0 if staged else self.plan.clone_flags,
                 cgroup_fd=self._cgroup,
                 wait_go=not staged and bool(self.plan.clone_flags & CLONE_NEWUSER),
-                exit_signal=self._exit_signal,
+                aside=self._aside,
+                status_fd=told,
             )
         finally:
             posix.close(plan_fd)
+            if told >= 0:
+                posix.close(told)
         if staged:
             self._stage = pidfd
         else:
             self.pid, self.pidfd = pid, pidfd
+
+    def _leave_stdio(self) -> None:
+        """A caller without standard files may have our fds at their numbers, which are the container's."""
+        for slot, fd in self._fds.items():
+            if fd < 3:
+                self._fds[slot] = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3)
+                self._opened.append(self._fds[slot])
 
     def _begin(self) -> None:
         """The pid is known: map its ids, and put it into its cgroups."""

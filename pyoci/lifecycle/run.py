@@ -68,10 +68,8 @@ class RunCreation(Creation):
         self.proxy = native.socketpair()
         self.console_fd = self.proxy[1]
 
-    def execute(self) -> int:
-        pid = super().execute()
-        self.kept_pidfd = posix.pidfd_open(pid)
-        return pid
+    def keep(self, launch: Launch) -> None:
+        self.kept_pidfd, _ = launch.take()
 
     def attend(self) -> int:
         from pyoci.lifecycle.foreground import attend

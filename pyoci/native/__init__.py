@@ -1,12 +1,14 @@
 """The door to the C helper: thin functions that raise KernelError instead of giving -errno.
 
-On the hot path: imports the cffi module and nothing else. Python's fds and the helper's are one space.
+On the hot path: imports the cffi module and built-in ones. Python's fds and the helper's are one space.
 """
 
 from __future__ import annotations
 
 import errno
+import fcntl
 import posix
+from _thread import allocate_lock
 
 from pyoci.errors import KernelError, OCIError
 from pyoci.native import _runtime  # type: ignore[attr-defined]  # built at install, see build_runtime.py
@@ -90,15 +92,41 @@ class Message:
         self.detail = detail
 
 
-_image = -1
+_image = (-1, 0, 0)  # fd, device, inode
+_image_lock = allocate_lock()
 
 
 def image() -> int:
-    """The sealed memfd of the init program; made once a process and kept (its seals forbid any change)."""
+    """The sealed memfd of the init program; made once a process and kept (its seals forbid any change).
+
+    A program may close fds that it does not know, and the number be another file's: so it is looked at each time.
+    """
     global _image
-    if _image < 0:
-        _image = check(lib.pyoci_image(), "cannot make the init image", todo="see vm.memfd_noexec in sysctl(8)")
-    return _image
+    with _image_lock:
+        fd, device, inode = _image
+        if fd >= 0:
+            try:
+                st = posix.fstat(fd)
+                if (st.st_dev, st.st_ino) == (device, inode):
+                    return fd
+            except OSError:  # closed
+                pass
+        fd = above_stdio(
+            check(lib.pyoci_image(), "cannot make the init image", todo="see vm.memfd_noexec in sysctl(8)")
+        )
+        st = posix.fstat(fd)
+        _image = (fd, st.st_dev, st.st_ino)
+        return fd
+
+
+def above_stdio(fd: int) -> int:
+    """The fd, or one for it in its place if it has a number of stdio, which are the container's: 3 or more."""
+    if fd > 2:
+        return fd
+    try:
+        return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3)
+    finally:
+        posix.close(fd)
 
 
 def memfd(data: bytes) -> int:
@@ -113,7 +141,7 @@ def state_memfd() -> int:
 def socketpair() -> tuple[int, int]:
     two = ffi.new("int[2]")
     check(lib.pyoci_socketpair(two), "cannot make the sync channel")
-    return two[0], two[1]
+    return above_stdio(two[0]), above_stdio(two[1])
 
 
 def spawn(
@@ -124,7 +152,8 @@ def spawn(
     flags: int = 0,
     cgroup_fd: int = -1,
     wait_go: bool = False,
-    exit_signal: int = 17,
+    aside: bool = False,
+    status_fd: int = -1,
 ) -> tuple[int, int]:
     """Clone the init program into new namespaces.
 
@@ -135,7 +164,8 @@ def spawn(
         flags: CLONE_NEW* flags (clone(2)).
         cgroup_fd: directory of a v2 cgroup to be born in (CLONE_INTO_CGROUP), or -1.
         wait_go: wait for `go` before the image is run (user namespace).
-        exit_signal: SIGCHLD (17), or 0 to leave a host program's SIGCHLD alone.
+        aside: no child of this program, which neither gets a SIGCHLD for it nor finds it by wait(2).
+        status_fd: with `aside`, the end of a pipe that gets its pid and wait status, 32 bits each, when it has ended.
 
     Returns:
         pid and pidfd.
@@ -153,7 +183,7 @@ def spawn(
     kept = ffi.new("int[]", [plan_fd, sync_fd, *keep])
     s.image_fd, s.plan_fd, s.sync_fd = image(), plan_fd, sync_fd
     s.cgroup_fd = cgroup_fd
-    s.flags, s.wait_go, s.exit_signal = flags, wait_go, exit_signal
+    s.flags, s.wait_go, s.aside, s.status_fd = flags, wait_go, aside, status_fd
     s.keep, s.nkeep = kept, len(kept)
     pid = lib.pyoci_spawn(s)
     if pid < 0:

@@ -56,7 +56,7 @@ with open(os.path.join(build_dir, "init_image.h"), "w") as header:
 ffi.set_source(
     "pyoci.native._runtime",
     '#include "runtime.h"\n',
-    sources=[f"pyoci/native/{name}" for name in ("runtime.c", "hook.c", "plan.c")],
+    sources=[f"pyoci/native/{name}" for name in ("runtime.c", "aside.c", "hook.c", "plan.c")],
     include_dirs=[HERE, build_dir],
     extra_compile_args=[*WARN[:5], "-O2", "-D_FORTIFY_SOURCE=2", *HARDEN],
     extra_link_args=["-Wl,-z,relro,-z,now"],

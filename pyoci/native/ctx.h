@@ -82,6 +82,7 @@ struct hook {
 	size_t out_size;
 };
 int run_hook(struct hook *h); /* 0, or -errno; -ETIMEDOUT when its time ran out, -ECANCELED by stop_fd */
+int hook_aside(struct hook *h); /* aside.c: the same, unseen by the program that it runs in */
 
 extern const op_fn op_table[OP_LAST];
 

@@ -22,9 +22,11 @@ __attribute__((noreturn)) static void hook_child(struct hook *h, int out_fd, vol
 	uint64_t none = 0;
 	sys(__NR_setsid);
 	sys(__NR_lseek, h->stdin_fd, 0, 0);
-	sys(__NR_dup3, h->stdin_fd, 0, 0);
-	sys(__NR_dup3, out_fd, 1, 0);
-	sys(__NR_dup3, out_fd, 2, 0);
+	/* by way of numbers above them: a caller without standard files may have these there */
+	long in = sys(__NR_fcntl, h->stdin_fd, F_DUPFD, 3), out = sys(__NR_fcntl, out_fd, F_DUPFD, 3);
+	sys(__NR_dup3, in, 0, 0);
+	sys(__NR_dup3, out, 1, 0);
+	sys(__NR_dup3, out, 2, 0);
 	sys(__NR_close_range, 3, ~0u, 0);
 	struct {
 		void *handler;

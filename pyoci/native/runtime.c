@@ -85,6 +85,16 @@ __attribute__((noreturn)) static void child(const struct spawn *s)
 	for (int i = 0; i < s->nkeep; i++)
 		sys(__NR_fcntl, s->keep[i], F_SETFD, 0);
 	*p = 0;
+	for (int fd = 0; fd < 3; fd++) { /* closed in the caller, or soon: the number is not for the next file opened */
+		long f = sys(__NR_fcntl, fd, F_GETFD);
+		if (f >= 0 && !(f & FD_CLOEXEC))
+			continue;
+		long null = sys(__NR_openat, AT_FDCWD, "/dev/null", O_RDWR | O_CLOEXEC);
+		if (null == fd)
+			sys(__NR_fcntl, fd, F_SETFD, 0);
+		else
+			sys(__NR_dup3, null, fd, 0);
+	}
 	int n = s->plan_fd;
 	do
 		*--p = (char)('0' + n % 10);
@@ -101,15 +111,14 @@ __attribute__((noreturn)) static void child(const struct spawn *s)
 	__builtin_unreachable();
 }
 
-/* Gives the pid and, in *pidfd, a pidfd of the child. */
-int pyoci_spawn(struct spawn *s)
+int spawn(struct spawn *s)
 {
 	/* Sharing memory until execveat (vfork) spares copying page tables; a child that must first wait for
 	 * its id mapping, which this thread writes, gets a copy instead. */
 	uint64_t share = s->wait_go ? 0 : CLONE_VM | CLONE_VFORK;
 	struct clone_args a = { .flags = s->flags | share | CLONE_PIDFD,
 				.pidfd = (uint64_t)(uintptr_t)&s->pidfd,
-				.exit_signal = (uint64_t)s->exit_signal };
+				.exit_signal = SIGCHLD };
 	if (s->cgroup_fd >= 0) {
 		a.flags |= CLONE_INTO_CGROUP;
 		a.cgroup = (uint64_t)s->cgroup_fd;
@@ -121,6 +130,12 @@ int pyoci_spawn(struct spawn *s)
 		child(s);
 	sys(__NR_rt_sigprocmask, 2, &old, 0, 8);
 	return (int)pid;
+}
+
+/* Gives the pid and, in s->pidfd, a pidfd of the process. */
+int pyoci_spawn(struct spawn *s)
+{
+	return s->aside ? spawn_aside(s) : spawn(s);
 }
 
 int pyoci_socketpair(int *two)
@@ -326,7 +341,7 @@ int pyoci_hook(const char *path, char *const *argv, char *const *envp, int stdin
 {
 	struct hook h = { .path = path, .argv = argv, .envp = envp, .stdin_fd = stdin_fd, .timeout_ms = timeout_ms, .stop_fd = stop_fd,
 			  .out = out, .out_size = out_size };
-	int r = run_hook(&h);
+	int r = hook_aside(&h);
 	*status = h.status;
 	return r;
 }

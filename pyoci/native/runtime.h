@@ -15,10 +15,12 @@ struct spawn {
 	uint64_t flags;     /* CLONE_NEW* */
 	int cgroup_fd;      /* v2 cgroup directory to be born in, or -1 */
 	int wait_go;        /* wait for SYNC_GO before execveat: a user namespace to be mapped */
-	int exit_signal;    /* SIGCHLD, or 0 to leave a host program's SIGCHLD alone */
+	int aside;          /* no child of the program; see aside.c */
+	int status_fd;      /* aside: pipe for the exit status */
 	const int *keep;    /* fds that stay open over execveat */
 	int nkeep;
 	int pidfd;          /* out */
+	int result;         /* aside's own */
 };
 
 int pyoci_image(void);
@@ -44,5 +46,8 @@ int pyoci_hook(const char *path, char *const *argv, char *const *envp, int stdin
 	       int *status, char *out, size_t out_size);
 int pyoci_plan_check(const void *buf, size_t size);
 /* cffi end */
+
+int spawn(struct spawn *s); /* the pid, and a pidfd in the struct, or -errno */
+int spawn_aside(struct spawn *s);
 
 #endif

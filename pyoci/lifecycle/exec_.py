@@ -50,32 +50,55 @@ def exec_(request: ExecRequest) -> int:
         Source: runc exec(8).
     """
     try:
-        return _exec(request)
+        with Found(request.root, request.id) as found:
+            return Execution(request).run(found)
     except OCIError as e:
         e.code = 255
         raise
 
 
-def _exec(request: ExecRequest) -> int:
-    with Found(request.root, request.id) as found:
+class Execution:
+    """One exec under way; the API has its own, with other stdio and no foreground."""
+
+    def __init__(self, request: ExecRequest) -> None:
+        self.request = request
+        self.aside = False
+        self.stdio: list[int] = []
+        self.console_fd = -1
+        self.proxy: tuple[int, int] | None = None
+        self.agent: Agent | None = None
+
+    def terminal(self) -> None:
+        """The process wants one, and the caller named no socket for it: this program shows it."""
+        if self.request.detach:
+            raise OCIError(
+                "a detached terminal needs a console socket",
+                where="--console-socket",
+                todo="give one, or drop --detach",
+            )
+        self.proxy = native.socketpair()
+        self.console_fd = self.proxy[1]
+
+    def running(self, launch: Launch) -> int:
+        """The program runs; gives what `run` gives."""
+        if self.request.pid_file:
+            write_pid_file(self.request.pid_file, launch.pid)
+        if self.request.detach:
+            return 0
+        from pyoci.lifecycle.foreground import attend
+
+        return attend(launch, self.proxy)
+
+    def run(self, found: Found) -> int:
+        """Make the process, and wait for it if the request says so.
+
+        Raises:
+            OCIError: it could not be made, or its program could not be run.
+        """
         status = found.status()
         if status in ("stopped", "paused"):
             raise StateError(f"cannot exec in a {status} container")
-        spec = Obj(jsontext.loads(found.entry.read_blob("config.json"), "config.json"), "")
-        process = _process(request, spec)
-        options = Options(request.id)
-        options.keep_fds = request.preserve_fds
-        host.check_preserved(request.preserve_fds)
-        proxy = _proxy(request, process)
-        options.has_console_socket = bool(request.console_socket) or proxy is not None
-        facts = host.read_facts(found.state.bundle, "")
-        if host.has_labels(spec, process):
-            host.read_lsm(facts)
-        target = ExecTarget(spec, namespaces_to_join(found.state.pid))
-        plan = compile_exec(process, target, facts, options)
-        plan.tell(request.warn)
-        filters.fill(plan, request.root)
-        driver = found.driver()
+        plan = self._compile(found)
 
         def entered(launch: Launch) -> None:
             """It has joined the cgroups by itself."""
@@ -84,44 +107,44 @@ def _exec(request: ExecRequest) -> int:
             """The one point of an exec: the filter is about to hold, and the agent is to know of whom."""
             from pyoci.lifecycle.query import hook_state
 
-            if agent is not None:
-                agent.tell(hook_state(found, status), launch.pid)
+            if self.agent is not None:
+                self.agent.tell(hook_state(found, status), launch.pid)
 
-        launch = Launch(plan, at_point, entered, code=255)
-        agent: Agent | None = None
-        with launch:
+        with Launch(plan, at_point, entered, code=255, aside=self.aside) as launch:
             if plan.listener is not None:
                 from pyoci.lifecycle.agent import Agent
 
-                agent = Agent(plan, launch)
-            launch.join(*driver.join_files())
+                self.agent = Agent(plan, launch)
+            launch.join(*found.driver().join_files())
+            launch.stdio(self.stdio)
             if any(op.code == ops.CHROOT for op in plan.ops):
                 root = posix.open(f"/proc/{found.state.pid}/root", posix.O_PATH | posix.O_CLOEXEC)
                 launch.give(ops.SLOT_ROOTFS, root)
             launch.give(ops.SLOT_FREE, found.pidfd())  # after it: the pid was still init's
-            if proxy is not None:
-                launch.lend(ops.SLOT_CONSOLE_SOCKET, proxy[1])
-            elif request.console_socket:
-                launch.give(ops.SLOT_CONSOLE_SOCKET, native.connect_stream(request.console_socket))
+            if self.console_fd >= 0:
+                launch.lend(ops.SLOT_CONSOLE_SOCKET, self.console_fd)
+            elif self.request.console_socket:
+                launch.give(ops.SLOT_CONSOLE_SOCKET, native.connect_stream(self.request.console_socket))
             launch.run()
-            if request.pid_file:
-                write_pid_file(request.pid_file, launch.pid)
-            if request.detach:
-                return 0
-            from pyoci.lifecycle.foreground import attend
+            return self.running(launch)
 
-            return attend(launch, proxy)
-
-
-def _proxy(request: ExecRequest, process: Obj) -> tuple[int, int] | None:
-    """For a terminal with nobody to send it to: a socket pair, and this process shows it."""
-    if not process.flag("terminal") or request.console_socket:
-        return None
-    if request.detach:
-        raise OCIError(
-            "a detached terminal needs a console socket", where="--console-socket", todo="give one, or drop --detach"
-        )
-    return native.socketpair()
+    def _compile(self, found: Found) -> ops.LaunchPlan:
+        spec = Obj(jsontext.loads(found.entry.read_blob("config.json"), "config.json"), "")
+        process = _process(self.request, spec)
+        if process.flag("terminal") and not self.request.console_socket:
+            self.terminal()
+        options = Options(self.request.id)
+        options.keep_fds = self.request.preserve_fds
+        host.check_preserved(self.request.preserve_fds)
+        options.has_console_socket = bool(self.request.console_socket) or self.console_fd >= 0
+        facts = host.read_facts(found.state.bundle, "")
+        if host.has_labels(spec, process):
+            host.read_lsm(facts)
+        target = ExecTarget(spec, namespaces_to_join(found.state.pid))
+        plan = compile_exec(process, target, facts, options)
+        plan.tell(self.request.warn)
+        filters.fill(plan, self.request.root)
+        return plan
 
 
 def namespaces_to_join(pid: int) -> int:
@@ -140,7 +163,9 @@ def namespaces_to_join(pid: int) -> int:
 
 
 def _process(request: ExecRequest, spec: Obj) -> Obj:
-    """What to run: a process file whole, or the container's process with the flags' changes."""
+    """What to run: a process whole, or the container's with the flags' changes."""
+    if request.process is not None:
+        return Obj(request.process, "process")
     if request.process_file:
         try:
             raw = jsontext.read_file(request.process_file, request.process_file)

@@ -5,6 +5,7 @@ from __future__ import annotations
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
 
 class CreateRequest:
@@ -53,7 +54,7 @@ class CreateRequest:
 
 
 class ExecRequest:
-    """A process to run in a container; the fields are the flags of `exec`."""
+    """A process to run in a container; the fields are the flags of `exec`, but `process`: that of a file, decoded."""
 
     __slots__ = (
         "additional_gids",
@@ -67,6 +68,7 @@ class ExecRequest:
         "no_new_privs",
         "pid_file",
         "preserve_fds",
+        "process",
         "process_file",
         "root",
         "tty",
@@ -77,6 +79,7 @@ class ExecRequest:
     def __init__(self, root: str, id: str) -> None:
         self.root = root
         self.id = id
+        self.process: dict[str, Any] | None = None
         self.process_file = ""
         self.detach = False
         self.pid_file = ""

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Any
 
+Stamp = tuple[int, int, int]
 VERSION = 1
 STATE = "state.json"
 _FIRST = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_+")
@@ -273,6 +274,14 @@ class Entry:
             raise _unreadable(where, "no such file or directory") from None
         except OSError as e:
             raise _unreadable(where, (e.strerror or "").lower()) from None
+
+    def stamp(self) -> Stamp:
+        """What tells one version of the state file from the next, as each is a new file; zeros when there is none."""
+        try:
+            st = posix.stat(STATE, dir_fd=self.fd, follow_symlinks=False)
+        except OSError:
+            return 0, 0, 0
+        return st.st_ino, st.st_mtime_ns, st.st_size
 
     def write(self, state: State) -> None:
         self.write_blob(STATE, jsontext.dumps(state.document()).encode("utf-8", "backslashreplace"))

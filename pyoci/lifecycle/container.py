@@ -10,17 +10,31 @@ from pyoci.cgroups.v1 import V1Driver, driver_from_paths
 from pyoci.errors import OCIError, StateError
 from pyoci.state import Entry, State, Store, boot_id, process_alive
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyoci.state import Stamp
+
 
 class Found:
-    """An open entry with its state read; a context manager that closes the entry."""
+    """An open entry with its state read; a context manager that closes the entry.
 
-    __slots__ = ("entry", "root", "state")
+    Args:
+        root: state root.
+        id: container id.
+        known: its state as the caller has it, and the stamp of that version: read only if there is a newer one.
 
-    def __init__(self, root: str, id: str) -> None:
+    Raises:
+        StateError: it does not exist, or its state is unreadable.
+    """
+
+    __slots__ = ("entry", "root", "stamp", "state")
+
+    def __init__(self, root: str, id: str, known: tuple[State, Stamp] | None = None) -> None:
         self.root = root
         self.entry: Entry = Store(root).open(id)
         try:
-            self.state: State = self.entry.read()
+            self.stamp: Stamp = self.entry.stamp()
+            self.state: State = known[0] if known and known[1] == self.stamp else self.entry.read()
         except BaseException:
             self.entry.close()
             raise
@@ -30,6 +44,23 @@ class Found:
 
     def __exit__(self, *_: object) -> None:
         self.entry.close()
+
+    def lock(self) -> None:
+        """Take the container's lock; the state is then that of the last holder.
+
+        Raises:
+            StateError: another pyoci holds it for too long, or has deleted the container, or the state is unreadable.
+        """
+        self.entry.lock()
+        stamp = self.entry.stamp()
+        if stamp != self.stamp:
+            self.state = self.entry.read()
+            self.stamp = stamp
+
+    def write(self) -> None:
+        """Write the state, with the lock held."""
+        self.entry.write(self.state)
+        self.stamp = self.entry.stamp()
 
     def alive(self) -> bool:
         """Whether init is the process that was recorded: same pid, same start time, same boot."""

@@ -71,14 +71,7 @@ class Creation:
                 where="--systemd-cgroup",
                 todo="use the cgroupfs driver: drop the flag (podman: cgroup_manager = cgroupfs)",
             )
-        path = f"{r.bundle}/config.json"
-        try:
-            self.raw = jsontext.read_file(path, path)
-        except FileNotFoundError:
-            raise ConfigError(
-                "no config.json: no such file or directory", where=path, todo="give the bundle's folder with --bundle"
-            ) from None
-        self.spec = Obj(jsontext.loads(self.raw, path), "")
+        self.read()
         self.terminal()
         rootfs = self._rootfs()
         self._compile_cgroups()
@@ -92,6 +85,17 @@ class Creation:
         self.plan.tell(r.warn)
         filters.fill(self.plan, r.root)
         host.check_preserved(self.request.preserve_fds)
+
+    def read(self) -> None:
+        """Read the bundle's config; the API may have one at hand."""
+        path = f"{self.request.bundle}/config.json"
+        try:
+            self.raw = jsontext.read_file(path, path)
+        except FileNotFoundError:
+            raise ConfigError(
+                "no config.json: no such file or directory", where=path, todo="give the bundle's folder with --bundle"
+            ) from None
+        self.spec = Obj(jsontext.loads(self.raw, path), "")
 
     def terminal(self) -> None:
         """For `run`: shows the terminal itself; a create gets a console socket from its caller."""

@@ -9,7 +9,16 @@ from pyoci.errors import OCIError, StateError
 from pyoci.lifecycle.container import Found
 from pyoci.state import Entry, Store
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 _SIGKILL = 9
+
+
+def stderr(text: str) -> None:
+    """Where the command line's warnings go."""
+    posix.write(2, f"warning: {text}\n".encode("utf-8", "backslashreplace"))
 
 
 def delete(root: str, id: str, force: bool) -> None:
@@ -34,21 +43,33 @@ def delete(root: str, id: str, force: bool) -> None:
             _wreck(root, id)
         return
     with found:
-        found.entry.lock()  # a create or start under way ends first
-        status = found.status()
-        if status in ("running", "paused") and not force:
-            raise StateError(
-                f"cannot delete container {id} that is not stopped: {status}", todo="kill it first, or use --force"
-            )
-        _end(found)
-        found.driver().remove()
-        if found.state.resctrl:
-            from pyoci.resctrl import remove
+        delete_found(found, force)
 
-            remove(found.state.resctrl)
-        if found.state.has_poststop:
-            _poststop(found)
-        found.entry.remove()
+
+def delete_found(found: Found, force: bool, warn: Callable[[str], None] = stderr) -> None:
+    """The same, of a container that is open.
+
+    Args:
+        found: the container.
+        force: kill it first.
+        warn: called with one line for a poststop hook that fails.
+    """
+    found.lock()  # a create or start under way ends first
+    status = found.status()
+    if status in ("running", "paused") and not force:
+        raise StateError(
+            f"cannot delete container {found.entry.id} that is not stopped: {status}",
+            todo="kill it first, or use --force",
+        )
+    _end(found)
+    found.driver().remove()
+    if found.state.resctrl:
+        from pyoci.resctrl import remove
+
+        remove(found.state.resctrl)
+    if found.state.has_poststop:
+        _poststop(found, warn)
+    found.entry.remove()
 
 
 def _end(found: Found) -> None:
@@ -73,7 +94,7 @@ def _end(found: Found) -> None:
         found.driver().kill_all(_SIGKILL)
 
 
-def _poststop(found: Found) -> None:
+def _poststop(found: Found, warn: Callable[[str], None]) -> None:
     """Poststop hooks run after the container is gone; a failure is a warning (runtime-spec runtime, "Lifecycle")."""
     from pyoci.hooks import run_hooks
     from pyoci.lifecycle.query import state_json
@@ -82,7 +103,7 @@ def _poststop(found: Found) -> None:
         spec, text = state_json(found, "stopped")
         run_hooks(spec, "poststop", text)
     except OCIError as e:
-        posix.write(2, f"warning: {e}\n".encode("utf-8", "backslashreplace"))
+        warn(str(e))
 
 
 def _wreck(root: str, id: str) -> None:

@@ -13,9 +13,14 @@ def pause(root: str, id: str) -> None:
         StateError: it is neither created nor running.
     """
     with Found(root, id) as found:
-        if found.status() not in ("running", "created"):
-            raise StateError("container not running")
-        found.driver().freeze()
+        pause_found(found)
+
+
+def pause_found(found: Found) -> None:
+    """The same, of a container that is open."""
+    if found.status() not in ("running", "created"):
+        raise StateError("container not running")
+    found.driver().freeze()
 
 
 def resume(root: str, id: str) -> None:
@@ -25,6 +30,11 @@ def resume(root: str, id: str) -> None:
         StateError: it is not paused.
     """
     with Found(root, id) as found:
-        if found.status() != "paused":
-            raise StateError("container not paused")
-        found.driver().thaw()
+        resume_found(found)
+
+
+def resume_found(found: Found) -> None:
+    """The same, of a container that is open."""
+    if found.status() != "paused":
+        raise StateError("container not paused")
+    found.driver().thaw()

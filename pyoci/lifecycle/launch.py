@@ -99,13 +99,14 @@ class Launch:
         """Have the process begin with these as its fds 0, 1 and 2.
 
         Args:
-            fds: one for each, closed with the launch; -1 for the caller's own.
+            fds: one for each, -1 for the caller's own; taken: closed with the launch, and the list is empty then.
         """
         places: list[ops.Op] = []
         for i, fd in enumerate(fds):
             if fd >= 0:
                 self.give(ops.SLOT_STDIN + i, fd)
                 places.append(ops.Op(ops.DUP2, "process", a=ops.SLOT_STDIN + i, b=i))
+        fds.clear()
         self.plan.ops[:0] = places
 
     def lend(self, slot: int, fd: int) -> None:

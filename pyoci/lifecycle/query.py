@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from typing import Any
 
 
-def _document(found: Found) -> dict[str, Any]:
+def document(found: Found) -> dict[str, Any]:
+    """The state of a container that is open."""
     s = found.state
     status = found.status()
     pid = s.pid if status in ("created", "running", "paused") else 0
@@ -43,7 +44,7 @@ def state(root: str, id: str) -> dict[str, Any]:
         StateError: it does not exist, or its state is unreadable.
     """
     with Found(root, id) as found:
-        return _document(found)
+        return document(found)
 
 
 def list_states(root: str) -> list[dict[str, Any]]:
@@ -52,7 +53,7 @@ def list_states(root: str) -> list[dict[str, Any]]:
     for id in sorted(Store(root).ids()):
         try:
             with Found(root, id) as found:
-                doc = _document(found)
+                doc = document(found)
                 doc["owner"] = found.state.owner
         except StateError as e:
             if "does not exist" in e.what:  # deleted while we looked
@@ -71,9 +72,14 @@ def pids(root: str, id: str) -> list[int]:
         StateError: the container does not exist.
     """
     with Found(root, id) as found:
-        if not found.state.cgroup_paths:
-            return [found.state.pid] if found.alive() else []
-        return found.driver().pids()
+        return pids_found(found)
+
+
+def pids_found(found: Found) -> list[int]:
+    """The same, of a container that is open."""
+    if not found.state.cgroup_paths:
+        return [found.state.pid] if found.alive() else []
+    return found.driver().pids()
 
 
 def state_json(found: Found, status: str) -> tuple[Obj, bytes]:
@@ -85,7 +91,7 @@ def state_json(found: Found, status: str) -> tuple[Obj, bytes]:
 
 def hook_state(found: Found, status: str) -> dict[str, Any]:
     """The state as the specification has it, without what `state` adds."""
-    doc = _document(found)
+    doc = document(found)
     for key in ("rootfs", "created", "owner"):
         doc.pop(key, None)
     doc["status"] = status

@@ -19,9 +19,14 @@ def kill(root: str, id: str, signal: int, all: bool) -> None:
         Source: runtime-spec runtime, "Kill".
     """
     with Found(root, id) as found:
-        if all:
-            found.driver().kill_all(signal)
-            return
-        if found.status() == "stopped":
-            raise not_running()
-        found.signal(signal)
+        kill_found(found, signal, all)
+
+
+def kill_found(found: Found, signal: int, all: bool) -> None:
+    """The same, of a container that is open."""
+    if all:
+        found.driver().kill_all(signal)
+        return
+    if found.status() == "stopped":
+        raise not_running()
+    found.signal(signal)

@@ -24,30 +24,34 @@ def start(root: str, id: str) -> None:
         Source: runtime-spec runtime, "Start".
     """
     with Found(root, id) as found:
-        found.entry.lock()
-        found.state = found.entry.read()
-        status = found.status()
-        if status == "running":
-            raise StateError("cannot start an already running container")
-        if status != "created":
-            raise StateError(f"cannot start a container that has {status}", todo="delete it and create it anew")
-        try:
-            gate = native.connect(found.entry.fd, GATE)
-        except KernelError:
-            raise StateError(
-                "cannot start the container", why="its init no longer waits at the start gate", todo="delete it"
-            ) from None
-        try:
-            message = native.receive(gate)
-        finally:
-            posix.close(gate)
-        if message is not None:
-            raise _failure(found, message)
-        found.state.status_hint = "running"
-        found.entry.write(found.state)
-        found.entry.unlock()
-        if found.state.has_poststart:
-            _poststart(found)
+        start_found(found)
+
+
+def start_found(found: Found) -> None:
+    """The same, of a container that is open."""
+    found.lock()
+    status = found.status()
+    if status == "running":
+        raise StateError("cannot start an already running container")
+    if status != "created":
+        raise StateError(f"cannot start a container that has {status}", todo="delete it and create it anew")
+    try:
+        gate = native.connect(found.entry.fd, GATE)
+    except KernelError:
+        raise StateError(
+            "cannot start the container", why="its init no longer waits at the start gate", todo="delete it"
+        ) from None
+    try:
+        message = native.receive(gate)
+    finally:
+        posix.close(gate)
+    if message is not None:
+        raise _failure(found, message)
+    found.state.status_hint = "running"
+    found.write()
+    found.entry.unlock()
+    if found.state.has_poststart:
+        _poststart(found)
 
 
 def _failure(found: Found, message: native.Message) -> Exception:

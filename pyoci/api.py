@@ -1,0 +1,437 @@
+"""Containers from within a Python program: `from pyoci import Runtime`.
+
+Everything is done in this process: no command is run, and no Python code is forked. See docs/python-api.md.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from threading import Lock
+from typing import Any, Literal, NotRequired, TypeAlias, TypedDict, cast
+
+from pyoci import paths
+from pyoci.cli.signals import signal_number
+from pyoci.errors import ConfigError, HookError, KernelError, OCIError, StateError, UsageError
+from pyoci.hosted import Held, HostedCreation, HostedExecution, plain, warn
+from pyoci.lifecycle.container import Found
+from pyoci.lifecycle.create import create
+from pyoci.lifecycle.delete import delete, delete_found
+from pyoci.lifecycle.freeze import pause_found, resume_found
+from pyoci.lifecycle.query import document, pids_found
+from pyoci.lifecycle.request import CreateRequest, ExecRequest
+from pyoci.lifecycle.signal_ import kill_found
+from pyoci.lifecycle.start import start_found
+from pyoci.process import SIGTERM, Process, Waitable
+from pyoci.state import Stamp, State, Store, check_id, default_root
+from pyoci.stdio import DEVNULL, PIPE, STDOUT, Stdio, StdioLike
+
+PathLike: TypeAlias = str | os.PathLike[str]
+Status: TypeAlias = Literal["creating", "created", "running", "paused", "stopped"]
+
+
+class ContainerState(TypedDict):
+    """The state of a container (runtime-spec runtime, "State"), with what `pyoci state` tells besides."""
+
+    ociVersion: str
+    id: str
+    status: Status
+    pid: int
+    bundle: str
+    rootfs: str
+    created: str
+    owner: str
+    annotations: NotRequired[dict[str, str]]
+
+
+class Runtime:
+    """Makes and finds containers. Safe for use by several threads.
+
+    As a context manager it deletes, with force, the containers that were created through it within the block.
+
+    Args:
+        root: folder of the container states, shared with the command line; default as there: /run/pyoci, or
+            $XDG_RUNTIME_DIR/pyoci for a rootless caller.
+        cgroup_manager: "cgroupfs", or "disabled" for containers without cgroups.
+    """
+
+    def __init__(
+        self, root: PathLike | None = None, *, cgroup_manager: Literal["cgroupfs", "disabled"] = "cgroupfs"
+    ) -> None:
+        if cgroup_manager not in ("cgroupfs", "disabled"):
+            raise ValueError(f"cgroup_manager is {cgroup_manager!r}, neither 'cgroupfs' nor 'disabled'")
+        self._root = paths.absolute(default_root() if root is None else os.fspath(root))
+        self._cgroup_manager = cgroup_manager
+        self._lock = Lock()
+        self._blocks = 0
+        self._made: list[Container] = []
+
+    @property
+    def root(self) -> str:
+        """The folder of the container states."""
+        return self._root
+
+    def create(
+        self,
+        id: str,
+        bundle: PathLike | None = None,
+        *,
+        config: Mapping[str, Any] | None = None,
+        rootfs: PathLike | None = None,
+        stdin: StdioLike = None,
+        stdout: StdioLike = None,
+        stderr: StdioLike = None,
+        terminal: bool | None = None,
+        pid_file: PathLike | None = None,
+        no_pivot: bool = False,
+        no_new_keyring: bool = False,
+    ) -> Container:
+        """Create a container, up to the moment before its program runs.
+
+        Args:
+            id: its id, 1 to 255 of A-Z a-z 0-9 _ + . - and starting with none of the last two.
+            bundle: folder that holds config.json. Without one the folder of its state, which gets a copy of
+                the config in any case, is its bundle.
+            config: the config, instead of the bundle's config.json; it is copied.
+            rootfs: path of the root filesystem, instead of the config's root.path.
+            stdin: None for this program's own, an fd, something with fileno(), PIPE or DEVNULL.
+            stdout: likewise.
+            stderr: likewise, or STDOUT.
+            terminal: whether it gets a terminal, instead of the config's process.terminal. The master of the pty
+                is `Container.terminal`; stdin, stdout and stderr must be None then.
+            pid_file: file that gets its pid.
+            no_pivot: move the root instead of pivot_root(2), for a root on the initial ramfs.
+            no_new_keyring: keep the caller's session keyring.
+
+        Raises:
+            TypeError, ValueError: the arguments make no sense.
+            OCIError: it was refused, or it failed; nothing is left behind.
+        """
+        check_id(id)
+        if bundle is None and config is None:
+            raise TypeError("create() needs bundle=, or config= with rootfs=")
+        request = CreateRequest(self._root, id, "" if bundle is None else _folder(os.fspath(bundle)))
+        request.cgroup_manager = self._cgroup_manager
+        request.pid_file = "" if pid_file is None else paths.absolute(os.fspath(pid_file))
+        request.no_pivot = no_pivot
+        request.no_new_keyring = no_new_keyring
+        document = None if config is None else plain(dict(config), "")
+        root = "" if rootfs is None else paths.absolute(os.fspath(rootfs))
+        files = Stdio(stdin, stdout, stderr)
+        creation = HostedCreation(request, document, root, terminal, files)
+        try:
+            create(request, creation)
+        except BaseException:
+            files.close()
+            raise
+        assert creation.state is not None
+        container = Container(self, id, (creation.state, creation.stamp), creation.pidfd, creation.status_fd, files)
+        with self._lock:
+            if self._blocks:
+                self._made.append(container)
+        return container
+
+    def get(self, id: str) -> Container:
+        """Find a container, whoever created it.
+
+        Raises:
+            StateError: it does not exist, or its state is unreadable.
+        """
+        with Found(self._root, id) as found:
+            try:
+                pidfd = found.pidfd()
+            except StateError:  # it has ended
+                pidfd = -1
+            return Container(self, id, (found.state, found.stamp), pidfd, -1, Stdio())
+
+    def list(self) -> list[Container]:
+        """All containers below the state root, by id; one whose state is unreadable, too."""
+        found = []
+        for id in sorted(Store(self._root).ids()):
+            try:
+                with Found(self._root, id) as one:
+                    found.append(Container(self, id, (one.state, one.stamp), -1, -1, Stdio()))
+            except StateError as e:
+                if "does not exist" not in e.what:  # else it was deleted while we looked
+                    found.append(Container(self, id, None, -1, -1, Stdio()))
+        return found
+
+    def _forget(self, container: Container) -> None:
+        with self._lock:
+            if container in self._made:
+                self._made.remove(container)
+
+    def __enter__(self) -> Runtime:
+        with self._lock:
+            self._blocks += 1
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._blocks -= 1
+            made, self._made = (self._made, []) if not self._blocks else ([], self._made)
+        errors: list[Exception] = []
+        for container in made:
+            try:
+                container.__exit__()
+            except OCIError as e:
+                errors.append(e)
+        if len(errors) == 1:
+            raise errors[0]
+        if errors:
+            raise ExceptionGroup("some containers could not be deleted", errors)
+
+    def __repr__(self) -> str:
+        return f"<pyoci.Runtime {self._root}>"
+
+
+class Container(Waitable):
+    """A container, and its init: what `Waitable` has is of init. Safe for use by several threads.
+
+    It stays this very container: when another one gets its id, this one does not exist any more.
+    As a context manager it is deleted, with force, at the end of the block, and its pipes are closed.
+    """
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        id: str,
+        known: tuple[State, Stamp] | None,
+        pidfd: int,
+        status_fd: int,
+        files: Stdio,
+    ) -> None:
+        super().__init__(known[0].pid if known else 0, pidfd, status_fd, files)
+        self._runtime = runtime
+        self._id = id
+        self._known = known
+
+    @property
+    def id(self) -> str:
+        """Its id."""
+        return self._id
+
+    @property
+    def bundle(self) -> str:
+        """Path of its bundle."""
+        return self._known[0].bundle if self._known else ""
+
+    def _open(self) -> Found:
+        known = self._known
+        if known is None:
+            return Found(self._runtime.root, self._id)
+        with self._lock:
+            pidfd = os.dup(self._pidfd) if self._pidfd >= 0 else -1
+        found = Held(self._runtime.root, self._id, known, pidfd)
+        self._known = (found.state, found.stamp)
+        return found
+
+    def _open_pidfd(self) -> int:
+        with Found(self._runtime.root, self._id, self._known) as found:
+            return found.pidfd()
+
+    @property
+    def state(self) -> ContainerState:
+        """Its state now (runtime-spec runtime, "State").
+
+        Raises:
+            StateError: it does not exist any more, or its state is unreadable.
+        """
+        with self._open() as found:
+            return cast("ContainerState", document(found))
+
+    @property
+    def status(self) -> Status:
+        """creating, created, running, paused or stopped; raises as `state` does."""
+        with self._open() as found:
+            return cast("Status", found.status())
+
+    def pids(self) -> list[int]:
+        """Pids of all its processes, in this program's pid namespace; raises as `state` does."""
+        with self._open() as found:
+            return pids_found(found)
+
+    def start(self) -> None:
+        """Run its program.
+
+        Raises:
+            StateError: it is not created, or has been started.
+            OCIError: a hook or the program could not be run; the container has stopped then, and is to be deleted.
+        """
+        with self._open() as found:
+            start_found(found)
+            self._known = (found.state, found.stamp)
+
+    def kill(self, signal: int | str = SIGTERM, *, all: bool = False) -> None:
+        """Signal it.
+
+        Args:
+            signal: number, member of `signal.Signals`, or name with or without SIG.
+            all: every process in its cgroups, not only init.
+
+        Raises:
+            StateError: it is not running (not raised with `all`).
+            UsageError: there is no such signal.
+        """
+        number = signal_number(str(int(signal)) if isinstance(signal, int) else signal)
+        with self._open() as found:
+            kill_found(found, number, all)
+
+    def pause(self) -> None:
+        """Stop its processes from running.
+
+        Raises:
+            StateError: it is neither created nor running.
+        """
+        with self._open() as found:
+            pause_found(found)
+
+    def resume(self) -> None:
+        """Let its processes go on.
+
+        Raises:
+            StateError: it is not paused.
+        """
+        with self._open() as found:
+            resume_found(found)
+
+    def exec(
+        self,
+        args: Sequence[str] | None = None,
+        *,
+        process: Mapping[str, Any] | None = None,
+        stdin: StdioLike = None,
+        stdout: StdioLike = None,
+        stderr: StdioLike = None,
+        terminal: bool | None = None,
+        env: Mapping[str, str] | Iterable[str] = (),
+        cwd: str | None = None,
+        user: str | int | tuple[int, int] | None = None,
+        additional_gids: Iterable[int] = (),
+        cap: Iterable[str] = (),
+        no_new_privs: bool = False,
+        pid_file: PathLike | None = None,
+    ) -> Process:
+        """Run a further process in it; returns once its program runs.
+
+        Args:
+            args: program and arguments. The rest of the process is that of the container's config, changed by what
+                is given here.
+            process: the whole process (runtime-spec config, "Process"), instead of args, env, cwd, user,
+                additional_gids, cap and no_new_privs.
+            stdin: as of `Runtime.create`.
+            stdout: likewise.
+            stderr: likewise.
+            terminal: whether it gets a terminal; None for what `process` says, or none. See `Process.terminal`.
+            env: variables added to those of the config, as a mapping or as "NAME=value".
+            cwd: working directory.
+            user: uid, (uid, gid) or "uid:gid", numbers.
+            additional_gids: group ids added to those of the config.
+            cap: capabilities added to those of the config, as "CAP_…".
+            no_new_privs: see prctl(2), PR_SET_NO_NEW_PRIVS; it cannot be taken back where the config has it.
+            pid_file: file that gets its pid.
+
+        Raises:
+            TypeError, ValueError: the arguments make no sense.
+            StateError: the container is not running.
+            OCIError: it was refused, or its program could not be run; nothing is left behind.
+        """
+        request = ExecRequest(self._runtime.root, self._id)
+        request.pid_file = "" if pid_file is None else paths.absolute(os.fspath(pid_file))
+        if process is not None:
+            if args is not None or env or cwd is not None or user is not None or additional_gids or cap or no_new_privs:
+                raise TypeError("exec() takes either process=, or args and what changes the container's own process")
+            request.process = plain(dict(process), "process")
+            if terminal is not None:
+                request.process["terminal"] = terminal
+        else:
+            if args is None or isinstance(args, str | bytes):
+                raise TypeError("exec() needs a list of program and arguments")
+            request.args = [plain(word, f"args[{i}]") for i, word in enumerate(args)]
+            request.tty = bool(terminal)
+            request.env = [f"{k}={v}" for k, v in env.items()] if isinstance(env, Mapping) else list(env)
+            request.cwd = cwd or ""
+            request.user = _user(user)
+            request.additional_gids = list(additional_gids)
+            request.cap = list(cap)
+            request.no_new_privs = no_new_privs
+        files = Stdio(stdin, stdout, stderr)
+        execution = HostedExecution(request, files)
+        try:
+            with self._open() as found:
+                execution.run(found)
+        except BaseException:
+            files.close()
+            raise
+        return Process(execution.pid, execution.pidfd, execution.status_fd, files)
+
+    def delete(self, *, force: bool = False) -> None:
+        """Remove it. Its pidfd, exit status and pipes stay with this object until `close`.
+
+        Args:
+            force: kill it first; that it does not exist any more is no error then.
+
+        Raises:
+            StateError: it does not exist any more, or it runs (without force).
+            OCIError: the kernel keeps a cgroup of it busy.
+        """
+        try:
+            found = self._open()
+        except StateError as e:
+            if not force:
+                raise
+            if "does not exist" not in e.what:
+                delete(self._runtime.root, self._id, True)
+        else:
+            with found:
+                delete_found(found, force, warn)
+        self._runtime._forget(self)
+
+    def __enter__(self) -> Container:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            self.delete(force=True)
+        finally:
+            self.close()
+
+    def __repr__(self) -> str:
+        return f"<pyoci.Container {self._id} pid {self._pid}>"
+
+
+def _folder(path: str) -> str:
+    """A bundle's path without symbolic links; create says what is wrong with one that is not there."""
+    try:
+        return paths.real(path)
+    except OSError:
+        return paths.absolute(path)
+
+
+def _user(user: str | int | tuple[int, int] | None) -> str:
+    """The user as the flag of `exec` takes it."""
+    from pyoci.cli.verb_exec import user as checked
+
+    if user is None:
+        return ""
+    if isinstance(user, tuple):
+        uid, gid = user
+        return checked(f"{uid}:{gid}")
+    return checked(str(user))
+
+
+__all__ = [
+    "DEVNULL",
+    "PIPE",
+    "STDOUT",
+    "ConfigError",
+    "Container",
+    "ContainerState",
+    "HookError",
+    "KernelError",
+    "OCIError",
+    "Process",
+    "Runtime",
+    "StateError",
+    "UsageError",
+]

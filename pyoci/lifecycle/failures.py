@@ -205,6 +205,15 @@ def _exec_failure(op: ops.Op, find: ops.Op, message: Message, code: int) -> OCIE
     return KernelError(f'exec: "{name}": {errno_text(err)}', errno=err, where=where, why=why, todo=todo, code=code)
 
 
+def _hook_failure(detail: str, err: int, where: str, code: int) -> HookError:
+    """A hook in the container; the detail is its path, and what it printed after a newline."""
+    path, _, said = detail.partition("\n")
+    why = "it ran out of its time" if err == E.ETIMEDOUT else errno_text(err)
+    if err == E.ECHILD:
+        why = "it exited with a status other than 0" + (f": {said.strip()}" if said.strip() else "")
+    return HookError(f"hook {path} failed", where=where, why=why, code=code)
+
+
 def explain(plan: ops.LaunchPlan, message: Message, code: int = 1) -> OCIError:
     """The error for a failed op.
 
@@ -227,10 +236,7 @@ def explain(plan: ops.LaunchPlan, message: Message, code: int = 1) -> OCIError:
         find = next((o for o in plan.ops if o.code == ops.FIND_EXEC), op)
         return _exec_failure(op, find, message, code)
     if op.code == ops.HOOK:
-        why = "it ran out of its time" if message.err == E.ETIMEDOUT else errno_text(message.err)
-        if message.err == E.ECHILD:
-            why = "it exited with a status other than 0"
-        return HookError(f"hook {thing or _show(op.s)} failed", where=op.where, why=why, code=code)
+        return _hook_failure(thing or _show(op.s), message.err, op.where, code)
     what = _WHAT.get(op.code, f"step {ops.NAMES[op.code]} failed")
     source = next((i.path for i in plan.inputs if op.flags & ops.FLAG_FROM_SLOT and i.slot == op.a), _show(op.s))
     what = what.format(s=source, t=_show(op.t))
@@ -249,10 +255,7 @@ def explain_start(found: Found, message: Message) -> OCIError:
     call, _, thing = message.detail.partition("\n")
     why = errno_text(message.err)
     if call == "hook":
-        reason = "it ran out of its time" if message.err == E.ETIMEDOUT else why
-        if message.err == E.ECHILD:
-            reason = "it exited with a status other than 0"
-        return HookError(f"hook {thing} failed", where="hooks.startContainer", why=reason)
+        return _hook_failure(thing, message.err, "hooks.startContainer", 1)
     if call == "execve":
         plan = ops.LaunchPlan()
         plan.ops = [ops.Op(ops.EXEC), ops.Op(ops.FIND_EXEC, s=thing.encode("utf-8", "backslashreplace"))]

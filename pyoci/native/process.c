@@ -302,7 +302,7 @@ OPF(hook)
 		return fail(c, r, "hook", h.path);
 	if (h.status) {
 		fail(c, -ECHILD, "hook", h.path);
-		str_append(c->detail, sizeof c->detail, ": ");
+		str_append(c->detail, sizeof c->detail, "\n");
 		str_append(c->detail, sizeof c->detail, out);
 		return -ECHILD;
 	}

@@ -133,8 +133,11 @@ def test_a_directory_is_not_called_a_file_without_the_right_to_run():
     ],
 )
 def test_a_failed_hook_in_the_container_is_named(err, why):
-    e = explain(ops.HOOK, err, "hook", "/bin/hook: it said so", s=b"/bin/hook")
-    assert isinstance(e, HookError) and "/bin/hook: it said so" in e.what and why in e.why
+    e = explain(ops.HOOK, err, "hook", "/bin/hook\nit said so\n", s=b"/bin/hook")
+    assert isinstance(e, HookError) and e.what == "hook /bin/hook failed" and why in e.why
+    assert e.why.endswith(": it said so") == (err == errno.ECHILD)
+    silent = explain(ops.HOOK, err, "hook", "/bin/hook\n", s=b"/bin/hook")
+    assert silent.what == e.what and why in silent.why and not silent.why.endswith(": ")
 
 
 def test_the_exit_status_asked_for_is_carried():

@@ -283,6 +283,29 @@ class Entry:
             return 0, 0, 0
         return st.st_ino, st.st_mtime_ns, st.st_size
 
+    def settled(self) -> Stamp:
+        """The stamp, once nobody is about to write the first state or to remove the last one.
+
+        Raises:
+            StateError: the container was deleted meanwhile.
+        """
+        stamp = self.stamp()
+        for _ in range(1000):
+            if stamp[0]:
+                break
+            if posix.fstat(self.fd).st_nlink == 0:
+                raise StateError("container does not exist", where=self.dir_path)
+            try:
+                fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(self.fd, fcntl.LOCK_UN)
+                return self.stamp()  # nobody is at work: what is there stays as it is
+            except BlockingIOError:
+                import time
+
+                time.sleep(0.001)
+            stamp = self.stamp()
+        return stamp
+
     def write(self, state: State) -> None:
         self.write_blob(STATE, jsontext.dumps(state.document()).encode("utf-8", "backslashreplace"))
 

@@ -33,7 +33,7 @@ class Found:
         self.root = root
         self.entry: Entry = Store(root).open(id)
         try:
-            self.stamp: Stamp = self.entry.stamp()
+            self.stamp: Stamp = self.entry.settled()
             self.state: State = known[0] if known and known[1] == self.stamp else self.entry.read()
         except BaseException:
             self.entry.close()

@@ -49,7 +49,6 @@ class Creation:
         self.driver: V1Driver | Disabled = Disabled()
         self.writes: list[Write] = []
         self.plan = ops.LaunchPlan()
-        self.launch: Launch | None = None
         self.creating_fd = -1
         self.created_fd = -1
         self.agent: Agent | None = None
@@ -200,9 +199,7 @@ class Creation:
     def execute(self) -> int:
         """Make the cgroups and the process; gives its pid in the caller's namespace."""
         assert self.entry is not None
-        launch = Launch(self.plan, self._at_point, self._entered, aside=self.aside)
-        self.launch = launch
-        with launch:
+        with Launch(self.plan, self._at_point, self._entered, aside=self.aside) as launch:
             self.driver.create()
             if self.class_of_service is not None:
                 self.class_of_service.create()

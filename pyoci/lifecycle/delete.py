@@ -54,7 +54,12 @@ def delete_found(found: Found, force: bool, warn: Callable[[str], None] = stderr
         force: kill it first.
         warn: called with one line for a poststop hook that fails.
     """
-    found.lock()  # a create or start under way ends first
+    try:
+        found.lock()  # a create or start under way ends first
+    except StateError as e:
+        if force and "does not exist" in e.what:  # another has just deleted it
+            return
+        raise
     status = found.status()
     if status in ("running", "paused") and not force:
         raise StateError(

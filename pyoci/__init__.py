@@ -3,8 +3,6 @@
 The names come when they are first asked for: the command line loads this package, and none of them.
 """
 
-from __future__ import annotations
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyoci.api import Container, ContainerState, Runtime

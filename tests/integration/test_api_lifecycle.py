@@ -267,10 +267,13 @@ def test_failing_hooks_are_errors_of_their_step(runtime: Runtime, bundles: Bundl
     for name, step in (("createRuntime", "create"), ("startContainer", "start"), ("poststart", "start")):
         bundle.config["hooks"] = {name: [false]}
         bundle.save()
-        with pytest.raises(OCIError, match="hook /bin/false failed"):
+        try:
             with runtime.create(bundle.name, bundle.path) as container:
                 assert step == "start"
-                container.start()
+                with pytest.raises(OCIError, match="hook /bin/false failed"):
+                    container.start()
+        except OCIError as e:
+            assert step == "create" and "hook /bin/false failed" in str(e)
     assert snapshot(bundles) == before
 
 

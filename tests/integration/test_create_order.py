@@ -23,7 +23,8 @@ def test_init_refuses_to_run_from_an_image_that_is_not_sealed(
     plain = os.memfd_create("pyoci-init", os.MFD_CLOEXEC)
     try:
         os.write(plain, os.pread(native.image(), 1 << 20, 0))
-        monkeypatch.setattr(native, "_image", plain)
+        st = os.fstat(plain)
+        monkeypatch.setattr(native, "_image", (plain, st.st_dev, st.st_ino))
         bundle.args("true")
         with pytest.raises(OCIError) as caught:
             create(CreateRequest(str(bundle.root), bundle.name, str(bundle.path)))

@@ -256,7 +256,8 @@ class Container(Waitable):
 
         Raises:
             StateError: it is not created, or has been started.
-            OCIError: a hook or the program could not be run; the container has stopped then, and is to be deleted.
+            HookError: a hook failed; the container is gone.
+            OCIError: the program could not be run; the container has stopped then, and is to be deleted.
         """
         with self._open() as found:
             start_found(found)

@@ -14,6 +14,8 @@ from pyoci.paths import encode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pyoci.spec.reader import Obj
 
 
@@ -22,7 +24,7 @@ def run_hooks(spec: Obj, kind: str, state_json: bytes) -> None:
 
     Args:
         spec: the whole config.
-        kind: "prestart", "createRuntime", "poststart" or "poststop".
+        kind: "prestart", "createRuntime" or "poststart".
         state_json: the state they read on stdin.
 
     Raises:
@@ -33,6 +35,24 @@ def run_hooks(spec: Obj, kind: str, state_json: bytes) -> None:
         return
     for hook in hooks.objs(kind):
         _run(hook, state_json)
+
+
+def run_poststop(spec: Obj, state_json: bytes, warn: Callable[[str], None]) -> None:
+    """Run the poststop hooks: a failure is a warning, and the others run all the same.
+
+    Args:
+        spec: the whole config.
+        state_json: the state they read on stdin.
+        warn: called with one line for each that fails.
+
+    Source: runtime-spec runtime, "Lifecycle", step 13.
+    """
+    hooks = spec.obj("hooks")
+    for hook in hooks.objs("poststop") if hooks else ():
+        try:
+            _run(hook, state_json)
+        except HookError as e:
+            warn(str(e))
 
 
 def _run(hook: Obj, state_json: bytes) -> None:
@@ -50,22 +70,31 @@ def _run(hook: Obj, state_json: bytes) -> None:
         )
     finally:
         posix.close(fd)
+    if err or status:
+        raise failure(hook.path, path, err, status, out)
+
+
+def failure(where: str, path: str, err: int, status: int, said: str) -> HookError:
+    """The error for a hook, of the runtime's namespaces or of the container's.
+
+    Args:
+        where: config path of the hook.
+        path: its program.
+        err: errno of what could not be done, or 0.
+        status: its wait status, when it ran.
+        said: the first of what it printed.
+    """
     if err == errno.ETIMEDOUT:
-        raise HookError(
-            f"hook {path} timed out", where=hook.path, why="its timeout passed; it and its children were killed"
+        return HookError(
+            f"hook {path} timed out", where=where, why="its timeout passed; it and its children were killed"
         )
     if err:
-        raise HookError(
+        return HookError(
             f"cannot run hook {path}",
-            where=hook.path,
+            where=where,
             why=native.errno_text(err),
-            todo="the file must exist on the host and be executable",
+            todo="the file must exist and be executable: in the image for startContainer, else on the host",
         )
-    if status:
-        code = posix.waitstatus_to_exitcode(status)
-        said = out.strip()
-        raise HookError(
-            f"hook {path} failed",
-            where=hook.path,
-            why=(f"exit status {code}" if code >= 0 else f"killed by signal {-code}") + (f": {said}" if said else ""),
-        )
+    code = posix.waitstatus_to_exitcode(status)
+    why = f"exit status {code}" if code >= 0 else f"killed by signal {-code}"
+    return HookError(f"hook {path} failed", where=where, why=why + (f": {said.strip()}" if said.strip() else ""))

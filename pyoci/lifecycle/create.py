@@ -55,6 +55,7 @@ class Creation:
         self.moved: Moved | None = None
         self.class_of_service: Resctrl | None = None
         self.aside = False
+        self.hooked = False
         self.stdio: list[int] = []
         self.console_fd = -1
         self.rows = 0
@@ -235,8 +236,9 @@ class Creation:
     def _at_point(self, point: int, launch: Launch) -> None:
         if point == ops.POINT_HOOKS:
             text = self.state_json("creating", launch.pid)
-            posix.write(self.creating_fd, text)
-            posix.write(self.created_fd, self.state_json("created", launch.pid))
+            inside = launch.pid_inside() if self.spec.has("hooks") else launch.pid
+            posix.write(self.creating_fd, self.state_json("creating", inside))
+            posix.write(self.created_fd, self.state_json("created", inside))
             if self.agent is not None:
                 self.agent.tell(self.document("created", launch.pid), launch.pid)
             if self.plan.net_devices:
@@ -246,6 +248,7 @@ class Creation:
             if self.spec.has("hooks"):
                 from pyoci.hooks import run_hooks
 
+                self.hooked = True
                 run_hooks(self.spec, "prestart", text)
                 run_hooks(self.spec, "createRuntime", text)
         elif point == ops.POINT_CREATED:
@@ -268,6 +271,11 @@ class Creation:
         self.driver.undo()
         if self.class_of_service is not None:
             self.class_of_service.undo()
+        if self.hooked:  # what the first of them have set up, the last may take down
+            from pyoci.hooks import run_poststop
+            from pyoci.lifecycle.delete import stderr
+
+            run_poststop(self.spec, self.state_json("stopped", 0), self.request.warn or stderr)
         if self.entry is not None:
             self.entry.remove()
 

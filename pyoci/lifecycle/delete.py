@@ -100,14 +100,12 @@ def _end(found: Found) -> None:
 
 
 def _poststop(found: Found, warn: Callable[[str], None]) -> None:
-    """Poststop hooks run after the container is gone; a failure is a warning (runtime-spec runtime, "Lifecycle")."""
-    from pyoci.hooks import run_hooks
+    from pyoci.hooks import run_poststop
     from pyoci.lifecycle.query import state_json
 
     try:
-        spec, text = state_json(found, "stopped")
-        run_hooks(spec, "poststop", text)
-    except OCIError as e:
+        run_poststop(*state_json(found, "stopped"), warn)
+    except OCIError as e:  # the stored config is unreadable; the container goes nevertheless
         warn(str(e))
 
 

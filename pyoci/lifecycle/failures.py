@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno as E
 
 from pyoci.errors import ConfigError, HookError, KernelError, OCIError
+from pyoci.hooks import failure
 from pyoci.native import Message, errno_text
 from pyoci.plan import ops
 
@@ -205,13 +206,12 @@ def _exec_failure(op: ops.Op, find: ops.Op, message: Message, code: int) -> OCIE
     return KernelError(f'exec: "{name}": {errno_text(err)}', errno=err, where=where, why=why, todo=todo, code=code)
 
 
-def _hook_failure(detail: str, err: int, where: str, code: int) -> HookError:
-    """A hook in the container; the detail is its path, and what it printed after a newline."""
-    path, _, said = detail.partition("\n")
-    why = "it ran out of its time" if err == E.ETIMEDOUT else errno_text(err)
-    if err == E.ECHILD:
-        why = "it exited with a status other than 0" + (f": {said.strip()}" if said.strip() else "")
-    return HookError(f"hook {path} failed", where=where, why=why, code=code)
+def _hook_failure(message: Message, code: int) -> HookError:
+    _, where, path, said = (*message.detail.split("\n", 3), "", "", "")[:4]
+    err = 0 if message.err == E.ECHILD else message.err
+    error = failure(where, path, err, message.value, said)
+    error.code = code
+    return error
 
 
 def explain(plan: ops.LaunchPlan, message: Message, code: int = 1) -> OCIError:
@@ -236,7 +236,7 @@ def explain(plan: ops.LaunchPlan, message: Message, code: int = 1) -> OCIError:
         find = next((o for o in plan.ops if o.code == ops.FIND_EXEC), op)
         return _exec_failure(op, find, message, code)
     if op.code == ops.HOOK:
-        return _hook_failure(thing or _show(op.s), message.err, op.where, code)
+        return _hook_failure(message, code)
     what = _WHAT.get(op.code, f"step {ops.NAMES[op.code]} failed")
     source = next((i.path for i in plan.inputs if op.flags & ops.FLAG_FROM_SLOT and i.slot == op.a), _show(op.s))
     what = what.format(s=source, t=_show(op.t))
@@ -255,7 +255,7 @@ def explain_start(found: Found, message: Message) -> OCIError:
     call, _, thing = message.detail.partition("\n")
     why = errno_text(message.err)
     if call == "hook":
-        return _hook_failure(thing, message.err, "hooks.startContainer", 1)
+        return _hook_failure(message, 1)
     if call == "execve":
         plan = ops.LaunchPlan()
         plan.ops = [ops.Op(ops.EXEC), ops.Op(ops.FIND_EXEC, s=thing.encode("utf-8", "backslashreplace"))]

@@ -163,6 +163,16 @@ class Launch:
             return -1
         return info.si_status if info.si_code == posix.CLD_EXITED else 128 + info.si_status
 
+    def pid_inside(self) -> int:
+        """The pid as the process itself sees it: the last of proc(5), NSpid."""
+        fd = posix.open(f"/proc/{self.pid}/status", posix.O_RDONLY | posix.O_CLOEXEC)
+        try:
+            text = posix.read(fd, 1 << 16)
+        finally:
+            posix.close(fd)
+        _, _, rest = text.partition(b"\nNSpid:")
+        return int(rest.partition(b"\n")[0].split()[-1])
+
     def run(self) -> None:
         """Spawn, and serve the process until it has passed its last point (or, for exec, runs its program).
 

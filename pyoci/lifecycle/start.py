@@ -5,7 +5,7 @@ from __future__ import annotations
 import posix
 
 from pyoci import native
-from pyoci.errors import KernelError, StateError
+from pyoci.errors import HookError, KernelError, StateError
 from pyoci.lifecycle.container import Found
 
 GATE = "start.sock"
@@ -20,7 +20,8 @@ def start(root: str, id: str) -> None:
 
     Raises:
         StateError: it is not in the state "created".
-        OCIError: a startContainer hook or the program could not be run.
+        HookError: a startContainer or poststart hook failed; the container is gone.
+        OCIError: the program could not be run; the container has stopped.
         Source: runtime-spec runtime, "Start".
     """
     with Found(root, id) as found:
@@ -28,7 +29,19 @@ def start(root: str, id: str) -> None:
 
 
 def start_found(found: Found) -> None:
-    """The same, of a container that is open."""
+    """The same, of a container that is open; where a hook has failed it is gone afterwards."""
+    try:
+        _open_gate(found)
+        if found.state.has_poststart:
+            _poststart(found)
+    except HookError:
+        from pyoci.lifecycle.delete import delete_found
+
+        delete_found(found, True)  # runtime-spec runtime, "Lifecycle": it is stopped and destroyed
+        raise
+
+
+def _open_gate(found: Found) -> None:
     found.lock()
     status = found.status()
     if status == "running":
@@ -50,25 +63,18 @@ def start_found(found: Found) -> None:
     found.state.status_hint = "running"
     found.write()
     found.entry.unlock()
-    if found.state.has_poststart:
-        _poststart(found)
 
 
 def _failure(found: Found, message: native.Message) -> Exception:
-    """The plan is gone with the runtime that made it: compile it again, only to name the failed op."""
+    """The plan is gone with the runtime that made it: the failed op is told from what it says."""
     from pyoci.lifecycle.failures import explain_start
 
     return explain_start(found, message)
 
 
 def _poststart(found: Found) -> None:
-    """A failing poststart hook ends the container, as runc does (runtime-spec runtime, "Lifecycle")."""
     from pyoci.hooks import run_hooks
     from pyoci.lifecycle.query import state_json
 
     spec, text = state_json(found, "running")
-    try:
-        run_hooks(spec, "poststart", text)
-    except BaseException:
-        found.signal(9)
-        raise
+    run_hooks(spec, "poststart", text)

@@ -19,6 +19,7 @@ struct ctx {
 	long umask; /* for hooks: the caller's, then the config's; ours is 0 until then */
 	int slots[PLAN_MAX_SLOTS];
 	char detail[SYNC_DETAIL];
+	int value; /* of the failure: the wait status of a hook */
 	char exec_path[4096];
 	char home[4096]; /* "HOME=…" for EXEC, or empty */
 	int in_cwd;      /* an early CHDIR has been there */

@@ -198,7 +198,7 @@ void init_main(long *sp)
 		r = check_image(c);
 	if (!r)
 		r = run(c);
-	sync_send(c, SYNC_FAIL, -r, 0);
+	sync_send(c, SYNC_FAIL, -r, c->value);
 	sys(__NR_exit_group, 1);
 	__builtin_unreachable();
 }

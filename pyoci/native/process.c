@@ -298,15 +298,15 @@ OPF(hook)
 	long own = sys(__NR_umask, c->umask);
 	int r = run_hook(&h);
 	sys(__NR_umask, own);
-	if (r < 0)
-		return fail(c, r, "hook", h.path);
-	if (h.status) {
-		fail(c, -ECHILD, "hook", h.path);
-		str_append(c->detail, sizeof c->detail, "\n");
-		str_append(c->detail, sizeof c->detail, out);
-		return -ECHILD;
-	}
-	return 0;
+	if (!r && !h.status)
+		return 0;
+	c->value = r ? 0 : h.status;
+	fail(c, r, "hook", plan_str(c, op->t)); /* where it stands in the config: `start` has no plan to tell it from */
+	str_append(c->detail, sizeof c->detail, "\n");
+	str_append(c->detail, sizeof c->detail, h.path);
+	str_append(c->detail, sizeof c->detail, "\n");
+	str_append(c->detail, sizeof c->detail, out);
+	return r ? r : -ECHILD;
 }
 
 OPF(exec)

@@ -39,6 +39,7 @@ def _op(hook: Obj, slot: int) -> ops.Op:
         ops.HOOK,
         hook.path,
         s=encode(path, at(hook, "path")),
+        t=hook.path.encode(),
         u=vector(args, at(hook, "args")) + vector(env, at(hook, "env")),
         a=len(args),
         b=len(env),

@@ -68,7 +68,7 @@ SECCOMP = 39  #      u array of sock_filter, a flags, b slot of the agent's sock
 #                    text
 FIND_EXEC = 40  #    s args[0], t the PATH value or absent; finds what EXEC runs
 WAIT_START = 41
-HOOK = 42  #         s path, u "argv…\0" then "env…\0", a argc, b envc, c timeout in seconds or 0,
+HOOK = 42  #         s path, t config path, u "argv…\0" then "env…\0", a argc, b envc, c timeout in seconds or 0,
 #                    d slot of state memfd
 EXEC = 43  #         u "argv…\0" then "env…\0", a argc, b envc
 DUP2 = 44  #         a slot, b fd number

@@ -86,9 +86,9 @@ def rootfs_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def said(result: subprocess.CompletedProcess[str]) -> str:
+def said(result: subprocess.CompletedProcess[str] | str) -> str:
     """The message of the one error record that a command has left on stderr."""
-    record = result.stderr
+    record = result if isinstance(result, str) else result.stderr
     assert record.startswith("time=") and record.count("\n") == 1, record
     message: str = json.loads(record[record.index("msg=") + 4 :])
     return message

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable
 
 from tests.bench import variant
-from tests.bench.results import Settings
+from tests.bench.results import Phase, Settings
 from tests.bench.samples import Sample, in_turns
 from tests.bench.spawn import ENV
 from tests.bench.world import World
@@ -32,12 +32,11 @@ _HOW = (
     "Measured inside a launcher that is built for this from the same sources and marks its phases (variant_end.py): "
     "medians, a phase inside another is taken from the outer one. The first three are whole processes, started in "
     "turns: an empty static program, the launcher that ends at once, and one that ends after its imports; each less "
-    "the one before. *Total* is the whole process as its parent sees it."
+    "the one before."
 )
-Phases = list[tuple[str, str, Sample]]
 
 
-def measure(world: World, settings: Settings) -> tuple[Phases, str]:
+def measure(world: World, settings: Settings) -> tuple[list[Phase], str]:
     """The phases and how they were measured; none, and why, where the launcher cannot be built."""
     program = world.place.folder / "variant"
     refused = variant.make(program)
@@ -51,30 +50,24 @@ def measure(world: World, settings: Settings) -> tuple[Phases, str]:
     def ended(tell: str) -> float:
         return world.spawner.run(command, env={**ENV, "BENCH_TELL": tell})
 
-    samples = in_turns(settings.rounds, {
+    measures: dict[str, Callable[[], float]] = {
         "empty": functools.partial(world.spawner.run, [world.true]),
         "start": functools.partial(ended, "start"),
         "imports": functools.partial(ended, "imports"),
         "whole": _marked(world, command, marks),
-    })  # fmt: skip
-    found: Phases = [("process", "fork, exec and end of an empty static program", samples["empty"])]
-    found.append(("interpreter", "CPython's start, and the launcher's loading", _less(samples, "start", "empty")))
-    found.append(("imports", "bytecode becomes modules; two shared libraries", _less(samples, "imports", "start")))
-    found += [(name, what, Sample(marks[name])) for name, what in _PHASES.items()]
-    inside = sum(sample.median for _, _, sample in found)
-    found.append(
-        (
-            "outside",
-            "what the marks do not see: their own cost, the process's end",
-            Sample([samples["whole"].median - inside]),
-        )
-    )
-    found.append(("**total**", "", samples["whole"]))
-    return found, _HOW
-
-
-def _less(samples: dict[str, Sample], one: str, other: str) -> Sample:
-    return Sample([a - b for a, b in zip(samples[one].values, samples[other].values, strict=True)])
+    }
+    samples = in_turns(settings.rounds, measures)
+    found = [
+        Phase.of("process", "fork, exec and end of an empty static program", samples["empty"]),
+        Phase.of("interpreter", "CPython's start, and the launcher's loading", samples["start"], samples["empty"]),
+        Phase.of("imports", "bytecode becomes modules; two shared libraries", samples["imports"], samples["start"]),
+    ]
+    found += [Phase.of(name, what, Sample(marks[name])) for name, what in _PHASES.items()]
+    total = Phase.of("total", "the whole process, as its parent sees it", samples["whole"])
+    outside = Phase("outside", "what the marks do not see; and medians do not add up on a busy machine", 0.0, 0.0)
+    outside.median = total.median - sum(phase.median for phase in found)
+    outside.least = total.least - sum(phase.least for phase in found)
+    return [*found, outside, total], _HOW
 
 
 def _marked(world: World, command: list[str], marks: dict[str, list[float]]) -> Callable[[], float]:

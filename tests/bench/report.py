@@ -6,8 +6,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.bench.results import Row
-from tests.bench.samples import Sample
+from tests.bench.results import Phase, Row
 
 NAMES = ("pyoci", "runc", "crun")
 
@@ -20,14 +19,14 @@ class Report:
         about: the machine and the versions.
         notes: what else a reader has to know.
         rows: the rows, in order.
-        phases: where the time of `run` goes: (phase, what it is, milliseconds).
+        phases: where the time of `run` goes.
         phases_how: how that was measured.
     """
 
     about: dict[str, str]
     notes: list[str]
     rows: list[Row] = field(default_factory=list)
-    phases: list[tuple[str, str, Sample]] = field(default_factory=list)
+    phases: list[Phase] = field(default_factory=list)
     phases_how: str = ""
 
     @property
@@ -39,7 +38,7 @@ class Report:
             "about": self.about,
             "notes": self.notes,
             "rows": [row.document() for row in self.rows],
-            "phases": [{"phase": name, "what": what, **s.document()} for name, what, s in self.phases],
+            "phases": [phase.document() for phase in self.phases],
         }
         return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
 
@@ -87,8 +86,12 @@ class Report:
     def _phases(self) -> str:
         if not self.phases:
             return ""
-        lines = ["## Where the time of `pyoci run` goes\n", "| phase | ms | what it is |", "|---|--:|---|"]
-        lines += [f"| {name} | {number(sample.median)} | {what} |" for name, what, sample in self.phases]
+        lines = [
+            "## Where the time of `pyoci run` goes\n",
+            "| phase | median, ms | least, ms | what it is |",
+            "|---|--:|--:|---|",
+        ]
+        lines += [f"| {p.name} | {number(p.median)} | {number(p.least)} | {p.what} |" for p in self.phases]
         return "\n".join(lines) + f"\n\n{self.phases_how}\n"
 
     def _about(self) -> str:

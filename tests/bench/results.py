@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.bench.samples import Sample
+from tests.bench.samples import Sample, short
 
 
 @dataclass
@@ -28,7 +28,7 @@ class Goal:
         return "" if self.bound is None else f"{'≥' if self.at_least else '≤'} {self.bound:.4g}"
 
     def document(self) -> dict[str, Any]:
-        return {"text": self.text, "value": float(f"{self.value:.4g}"), "goal": self.wanted or None, "met": self.met}
+        return {"text": self.text, "value": short(self.value), "goal": self.wanted or None, "met": self.met}
 
 
 @dataclass
@@ -65,6 +65,25 @@ class Row:
         document["measures"] = {name: sample.document() for name, sample in self.samples.items()}
         document["goals"] = [goal.document() for goal in self.goals]
         return document
+
+
+@dataclass
+class Phase:
+    """A part of a command's time: median and least milliseconds."""
+
+    name: str
+    what: str
+    median: float
+    least: float
+
+    @staticmethod
+    def of(name: str, what: str, sample: Sample, less: Sample | None = None) -> Phase:
+        """What was measured, less what another took."""
+        median, least = (less.median, less.least) if less else (0.0, 0.0)
+        return Phase(name, what, sample.median - median, sample.least - least)
+
+    def document(self) -> dict[str, Any]:
+        return {"phase": self.name, "what": self.what, "median": short(self.median), "min": short(self.least)}
 
 
 @dataclass

@@ -11,6 +11,11 @@ from typing import Any
 SETTLE = 0.02  # seconds; the kernel takes a container's namespaces down after its end
 
 
+def short(value: float) -> float:
+    """Four digits that count."""
+    return float(f"{value:.4g}")
+
+
 class Sample:
     """One thing measured several times."""
 
@@ -26,9 +31,6 @@ class Sample:
         return min(self.values)
 
     def document(self) -> dict[str, Any]:
-        def short(value: float) -> float:
-            return float(f"{value:.4g}")
-
         ninth = sorted(self.values)[len(self.values) * 9 // 10]
         return {
             "median": short(self.median),

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.bench.results import Phase, Row
+from tests.bench.samples import Sample
 
 NAMES = ("pyoci", "runc", "crun")
 
@@ -68,8 +69,8 @@ class Report:
         for row in self.rows:
             if row.skipped:
                 continue
-            cells = [number(row.samples[name].median) if name in row.samples else "" for name in NAMES]
-            rest = [f"{n} {number(s.median)}" for n, s in row.samples.items() if n not in NAMES]
+            cells = [_cell(row.samples[name]) if name in row.samples else "" for name in NAMES]
+            rest = [f"{name} {_cell(sample)}" for name, sample in row.samples.items() if name not in NAMES]
             count = min(len(s.values) for s in row.samples.values())
             lines.append(f"| {row.title} | {row.unit} | {' | '.join(cells)} | {', '.join(rest)} | {count} |")
         return "\n".join(lines) + "\n"
@@ -97,6 +98,10 @@ class Report:
     def _about(self) -> str:
         lines = ["## Machine\n", "| | |", "|---|---|", *(f"| {name} | {text} |" for name, text in self.about.items())]
         return "\n".join(lines) + "\n"
+
+
+def _cell(sample: Sample) -> str:
+    return number(sample.median) + (f" ({number(sample.least)})" if len(sample.values) > 1 else "")
 
 
 def number(value: float) -> str:

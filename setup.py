@@ -1,4 +1,4 @@
-"""The cffi modules and the command; everything else stands in pyproject.toml."""
+"""The cffi modules, the command and the packages; everything else stands in pyproject.toml."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from setuptools import setup
+from setuptools import find_packages, setup
 
 from distutils.command.build_scripts import build_scripts  # isort: skip # setuptools has to come first: it brings it
 
@@ -37,6 +37,9 @@ class BuildCommand(build_scripts):
 
 
 setup(
+    # spec-schemas/ is for everybody, so it stands at the top; installed it lies in the package that reads it.
+    packages=[*find_packages(include=["pyoci*"]), "pyoci.spec_schemas"],
+    package_dir={"pyoci.spec_schemas": "spec-schemas"},
     cffi_modules=["pyoci/native/build_runtime.py:ffi", "pyoci/native/build_seccomp.py:ffi"],
     scripts=["tools/pyoci-script"],
     cmdclass={"build_scripts": BuildCommand},

@@ -11,7 +11,8 @@ if TYPE_CHECKING:
 _KINDS = {dict: "an object", list: "a list", str: "a string", bool: "true or false", int: "a number", float: "a number"}
 
 
-def _kind(value: object) -> str:
+def kind(value: object) -> str:
+    """What a value is, in the words of errors."""
     return _KINDS.get(type(value), "null" if value is None else "something else")
 
 
@@ -32,7 +33,7 @@ class Obj:
     def __init__(self, data: Any, path: str = "") -> None:
         if not isinstance(data, dict):
             raise ConfigError(
-                f"{path or 'the document'} must be an object", where=path or ".", why=f"it is {_kind(data)}"
+                f"{path or 'the document'} must be an object", where=path or ".", why=f"it is {kind(data)}"
             )
         self.data: dict[str, Any] = data
         self.path = path
@@ -43,7 +44,7 @@ class Obj:
 
     def _wrong(self, key: str, wanted: str, value: object) -> ConfigError:
         return ConfigError(
-            f"{key} must be {wanted}", where=self.at(key), why=f"it is {_kind(value)}", todo="correct its type"
+            f"{key} must be {wanted}", where=self.at(key), why=f"it is {kind(value)}", todo="correct its type"
         )
 
     def has(self, key: str) -> bool:

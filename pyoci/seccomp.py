@@ -20,7 +20,7 @@ _EPERM, _ENOSYS = 1, 38
 _ERRNO = 0x00050000
 _TRACE = 0x7FF00000
 _NOTIFY = 0x7FC00000
-_ACTIONS = {
+ACTIONS = {
     "SCMP_ACT_KILL": 0,
     "SCMP_ACT_KILL_THREAD": 0,
     "SCMP_ACT_KILL_PROCESS": 0x80000000,
@@ -33,7 +33,7 @@ _ACTIONS = {
 }
 # A default that lets calls pass lets newer ones pass too (of a tracer: it is its business).
 _PERMISSIVE = (0x7FFF0000, 0x7FFC0000)
-_OPERATORS = {
+OPERATORS = {
     "SCMP_CMP_NE": 1,
     "SCMP_CMP_LT": 2,
     "SCMP_CMP_LE": 3,
@@ -42,7 +42,7 @@ _OPERATORS = {
     "SCMP_CMP_GT": 6,
     "SCMP_CMP_MASKED_EQ": 7,
 }
-_FLAGS = {
+FLAGS = {
     "SECCOMP_FILTER_FLAG_TSYNC": 1,
     "SECCOMP_FILTER_FLAG_LOG": 2,
     "SECCOMP_FILTER_FLAG_SPEC_ALLOW": 4,
@@ -145,9 +145,9 @@ def split(conditions: list[Condition]) -> list[list[Condition]]:
 def _action(obj: Obj, key: str, errno_key: str) -> int:
     name = obj.need(key)
     where = f"{obj.path}.{key}"
-    if name not in _ACTIONS:
-        raise ConfigError(f"unknown seccomp action {name[:40]!r}", where=where, todo="one of " + " ".join(_ACTIONS))
-    action = _ACTIONS[name]
+    if name not in ACTIONS:
+        raise ConfigError(f"unknown seccomp action {name[:40]!r}", where=where, todo="one of " + " ".join(ACTIONS))
+    action = ACTIONS[name]
     value = obj.number(errno_key, 0, 0xFFFF) if obj.has(errno_key) else None
     if action in (_ERRNO, _TRACE):
         return action | (_EPERM if value is None else value)
@@ -161,10 +161,10 @@ def _action(obj: Obj, key: str, errno_key: str) -> int:
 def _flags(seccomp: Obj) -> int:
     flags = 0
     for i, name in enumerate(seccomp.strs("flags")):
-        if name not in _FLAGS:
+        if name not in FLAGS:
             where = f"{seccomp.path}.flags[{i}]"
-            raise ConfigError(f"unknown seccomp flag {name[:60]!r}", where=where, todo="one of " + " ".join(_FLAGS))
-        flags |= _FLAGS[name]
+            raise ConfigError(f"unknown seccomp flag {name[:60]!r}", where=where, todo="one of " + " ".join(FLAGS))
+        flags |= FLAGS[name]
     return flags
 
 
@@ -182,18 +182,18 @@ def _architectures(seccomp: Obj) -> list[tuple[bytes, str]]:
 
 def _condition(arg: Obj) -> Condition:
     op = arg.need("op")
-    if op not in _OPERATORS:
+    if op not in OPERATORS:
         raise ConfigError(
             f"unknown seccomp operator {op[:40]!r}",
             where=f"{arg.path}.op",
-            todo="one of " + " ".join(_OPERATORS),
+            todo="one of " + " ".join(OPERATORS),
         )
     index, value = arg.number("index", 0, 5), arg.number("value", 0, _UINT64)
     if index is None or value is None:
         raise ConfigError("seccomp condition needs index and value", where=arg.path, todo="give both")
     second = arg.number("valueTwo", 0, _UINT64, 0) or 0
     # A masked comparison has its mask in `value` and what it compares with in `valueTwo`.
-    return index, _OPERATORS[op], value, second
+    return index, OPERATORS[op], value, second
 
 
 def _add_architectures(lib: Any, handle: Any, profile: Profile) -> list[int]:

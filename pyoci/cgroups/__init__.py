@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+# What the drivers here do, in the words of `features` (features-linux, "Cgroup"); a new one adds its own.
+SUPPORTED = ("v1", "rdma")
+
 
 class Disabled:
     """No cgroups at all: every operation does nothing."""

@@ -160,5 +160,6 @@ VERBS = (
         least=0,
         most=0,
     ),
+    Verb("features", "", "print what this runtime can do, as JSON", least=0, most=0),
     Verb("help", "[VERB]", "print help", least=0, most=1),
 )

@@ -16,6 +16,9 @@ int seccomp_syscall_resolve_name_arch(uint32_t arch, const char *name);
 int pyoci_rule(scmp_filter_ctx ctx, uint32_t action, int nr, unsigned int n,
                const unsigned int *arg, const int *op, const uint64_t *a, const uint64_t *b);
 int seccomp_export_bpf(const scmp_filter_ctx ctx, int fd);
+struct scmp_version { unsigned int major, minor, micro; };
+const struct scmp_version *seccomp_version(void);
+int pyoci_try_flags(unsigned int flags);
 """)
 
 ffi.set_source(
@@ -23,6 +26,8 @@ ffi.set_source(
     """
 #include <errno.h>
 #include <seccomp.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 static scmp_filter_ctx pyoci_init(uint32_t action)
 {
@@ -39,6 +44,12 @@ static int pyoci_rule(scmp_filter_ctx ctx, uint32_t action, int nr, unsigned int
     for (unsigned int i = 0; i < n; i++)
         cmp[i] = (struct scmp_arg_cmp){arg[i], (enum scmp_compare)op[i], a[i], b[i]};
     return seccomp_rule_add_array(ctx, action, nr, n, cmp);
+}
+
+/* seccomp(SECCOMP_SET_MODE_FILTER) without a filter, which installs nothing: -EFAULT if the kernel knows the flags. */
+static int pyoci_try_flags(unsigned int flags)
+{
+    return syscall(SYS_seccomp, 1, flags, NULL) < 0 ? -errno : 0;
 }
 """,
     libraries=["seccomp"],

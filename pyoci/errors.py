@@ -38,7 +38,12 @@ class UsageError(OCIError):
 
 
 class ConfigError(OCIError):
-    """config.json (or process.json) asks for something impossible; `where` is its JSON path."""
+    """config.json (or process.json) asks for something impossible; `where` is its JSON path.
+
+    `meant` is the word that a misspelt one was probably meant to be, or "".
+    """
+
+    meant: str = ""
 
 
 class StateError(OCIError):

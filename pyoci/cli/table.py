@@ -160,6 +160,16 @@ VERBS = (
         least=0,
         most=0,
     ),
+    Verb(
+        "validate",
+        "[BUNDLE]",
+        "tell every mistake of a bundle's config, or of a config.json",
+        (
+            Flag("strict", "bool", "take warnings for errors"),
+            Flag("format", "str", "text or json", short="f", choices=("text", "json")),
+        ),
+        least=0,
+    ),
     Verb("features", "", "print what this runtime can do, as JSON", least=0, most=0),
     Verb("help", "[VERB]", "print help", least=0, most=1),
 )

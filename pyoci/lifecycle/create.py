@@ -72,6 +72,11 @@ class Creation:
                 todo="use the cgroupfs driver: drop the flag (podman: cgroup_manager = cgroupfs)",
             )
         self.read()
+        self.check()
+
+    def check(self) -> None:
+        """Refuse, or compile, the config that has been read; `pyoci validate` does it again and again."""
+        r = self.request
         self.terminal()
         rootfs = self._rootfs()
         self._compile_cgroups()

@@ -135,4 +135,8 @@ def _distance(a: str, b: str) -> int:
 def unknown(what: str, word: str, where: str, known: Iterable[str], todo: str = "") -> ConfigError:
     """An error for a name that is in no table, with the nearest one that is."""
     close = nearest(word, known)
-    return ConfigError(f"unknown {what} {word[:80]!r}", where=where, todo=f"did you mean {close!r}?" if close else todo)
+    error = ConfigError(
+        f"unknown {what} {word[:80]!r}", where=where, todo=f"did you mean {close!r}?" if close else todo
+    )
+    error.meant = close
+    return error

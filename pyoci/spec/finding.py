@@ -25,9 +25,11 @@ class Finding:
         why: the reason, or "".
         todo: what to do about it, or "".
         section: the part of the runtime-spec that says so; "" for the one that describes the place.
+
+    `asked_by` is the place of a property that cannot be without the one that is missing at `path`, or ().
     """
 
-    __slots__ = ("path", "section", "severity", "todo", "what", "why")
+    __slots__ = ("asked_by", "path", "section", "severity", "todo", "what", "why")
 
     def __init__(self, severity: str, path: Path, what: str, why: str = "", todo: str = "", section: str = "") -> None:
         self.severity = severity
@@ -36,6 +38,7 @@ class Finding:
         self.why = why
         self.todo = todo
         self.section = section or place(path).section
+        self.asked_by: Path = ()
 
     @property
     def where(self) -> str:

@@ -134,10 +134,13 @@ def _finding(error: Any, path: Path) -> Finding:
         return Finding(WARNING, path, f"unknown property {name[:80]!r}", "it is ignored", todo, _EXTENSIBILITY)
     if word == "deprecated":
         return Finding(WARNING, path, f"{name} is deprecated", "", error.message)
-    if word in ("required", "dependentRequired"):
-        if word == "required":
-            return Finding(ERROR, path, f"{name} is missing", "", "add it: it is required")
-        return Finding(ERROR, path, f"{name} is missing", f"{error.message} is there", "add it, or remove the other")
+    if word == "required":
+        return Finding(ERROR, path, f"{name} is missing", "", "add it: it is required")
+    if word == "dependentRequired":
+        asks = str(error.message)
+        found = Finding(ERROR, path, f"{name} is missing", f"{asks} is there", f"add it, or remove {asks}")
+        found.asked_by = (*path[:-1], asks)
+        return found
     if value is None and path and isinstance(path[-1], str) and not _is_required(path):
         why = "as good as absent to Go's reader and to pyoci; the spec has no such thing"
         return Finding(WARNING, path, f"{name} is null", why, "leave it out")

@@ -31,7 +31,7 @@ def warner(options: Options) -> Callable[[str], None] | None:
 
 def create_request(options: Options) -> CreateRequest:
     """The request of create and run."""
-    request = CreateRequest(root(options), options.args[0], _bundle(options))
+    request = CreateRequest(root(options), options.args[0], bundle(options))
     request.pid_file = options.text("pid-file")
     request.console_socket = options.text("console-socket")
     request.preserve_fds = options.number("preserve-fds")
@@ -43,7 +43,7 @@ def create_request(options: Options) -> CreateRequest:
     return request
 
 
-def _bundle(options: Options) -> str:
+def bundle(options: Options) -> str:
     path = options.text("bundle") or "."
     try:
         return paths.real(path)

@@ -6,7 +6,7 @@ import posix
 import sys
 
 from pyoci.cli.parse import Options, parse
-from pyoci.errors import OCIError, UsageError
+from pyoci.errors import ConfigError, OCIError, UsageError
 from pyoci.paths import decode
 
 TYPE_CHECKING = False
@@ -66,9 +66,13 @@ def run(argv: list[str]) -> int:
         error = e
     except BaseException as e:
         error = _internal(e, "--debug" in argv)
-    from pyoci.cli.log import record
+    from pyoci.cli.log import record, to_stderr
 
     record(options, "error", str(error))
+    if isinstance(error, ConfigError) and options.verb in ("create", "run"):
+        from pyoci.cli.further import tell
+
+        to_stderr(tell(options, error))
     if options.verb == "exec" and not isinstance(error, UsageError) and error.code == 1:
         return _EXEC_FAILED
     return error.code

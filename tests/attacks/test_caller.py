@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import signal
 import socket
 import subprocess
 import time
@@ -200,6 +201,17 @@ def test_console_socket_that_is_full_or_closes_at_once_does_not_hang(arena: Aren
         victim = arena()
         victim.config["process"]["terminal"] = True
         victim.args("true").create("--console-socket", str(arena.base / "closing"))
+
+
+def test_signals_that_the_caller_ignores_are_not_ignored_in_the_container(arena: Arena) -> None:
+    def ignore() -> None:
+        for number in (signal.SIGPIPE, signal.SIGHUP, signal.SIGRTMIN + 1, signal.SIGRTMAX):
+            signal.signal(number, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1, signal.SIGRTMIN])
+
+    victim = arena()
+    result = victim.args("busybox", "grep", "-E", "Sig(Ign|Blk)", "/proc/self/status").run(preexec_fn=ignore)
+    assert [int(line.split()[1], 16) for line in result.stdout.splitlines()] == [0, 0], result.stdout
 
 
 def test_environment_of_the_caller_changes_nothing(arena: Arena) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.attacks.arena import ROUNDS, Arena, Build, Victim
+from tests.attacks.arena import ROUNDS, Arena, Build, Victim, console
 
 CANARY = "canary-7f3a91"
 # What a container that waits at its gate may hold besides stdio: sockets to its runtime, and plain memory.
@@ -130,3 +130,18 @@ def test_exec_enters_the_root_of_a_container_in_a_joined_mount_namespace(arena: 
     finally:
         holder.kill()
         holder.wait()
+
+
+@pytest.mark.parametrize(
+    "plant", ["busybox mkfifo /dev/pts/ptmx", "busybox ln -s /dev/tty /dev/pts/ptmx", "mkdir /dev/pts/ptmx"]
+)
+def test_terminal_of_an_exec_is_never_taken_from_what_the_container_planted(arena: Arena, plant: str) -> None:
+    victim = arena()
+    victim.caps("CAP_SYS_ADMIN", "CAP_MKNOD")
+    victim.args("sleep", "100").started()
+    planted = victim.inside(f"mount -t tmpfs none /dev/pts && {plant}")
+    assert planted.returncode == 0, planted.stderr
+    with console(arena.base / "tty.sock") as masters:
+        flags = ("--tty", "--console-socket", str(arena.base / "tty.sock"))
+        assert victim.inside("true", *flags).returncode != 0
+        assert masters == []

@@ -25,6 +25,16 @@ struct ctx {
 	int in_cwd;      /* an early CHDIR has been there */
 };
 
+/* A change of ids gives back what fs.suid_dumpable says (cred_change, kernel/cred.c), which may be 1. */
+static inline long set_ids(long uid, long gid)
+{
+	long r = gid < 0 ? 0 : sys(__NR_setresgid, gid, gid, gid);
+	if (!r && uid >= 0)
+		r = sys(__NR_setresuid, uid, uid, uid);
+	sys(__NR_prctl, 4 /* PR_SET_DUMPABLE */, 0, 0, 0, 0);
+	return r;
+}
+
 /* Closes what the plan has no more use for: the sooner, the less a process that may trace us can take. */
 static inline void drop_slot(struct ctx *c, int64_t slot)
 {

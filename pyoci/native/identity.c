@@ -78,13 +78,13 @@ OPF(setgroups)
 
 OPF(setgid)
 {
-	long r = sys(__NR_setresgid, op->a, op->a, op->a);
+	long r = set_ids(-1, op->a);
 	DONE(r, "setresgid");
 }
 
 OPF(setuid)
 {
-	long r = sys(__NR_setresuid, op->a, op->a, op->a);
+	long r = set_ids(op->a, -1);
 	DONE(r, "setresuid");
 }
 

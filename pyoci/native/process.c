@@ -15,8 +15,8 @@ OPF(setns)
 	long r = sys(__NR_setns, fd, op->b);
 	drop_slot(c, op->a);
 	if (!r && op->b & CLONE_NEWUSER) { /* root of the joined namespace, so that what follows is allowed */
-		sys(__NR_setresgid, 0, 0, 0);
-		r = sys(__NR_setresuid, 0, 0, 0);
+		set_ids(-1, 0);
+		r = set_ids(0, -1);
 	}
 	return r < 0 ? fail(c, r, "setns", NULL) : 0;
 }
@@ -38,8 +38,8 @@ OPF(fork)
 	}
 	sync_wait(c); /* the parent knows us, has mapped our ids, and has put us into our cgroups */
 	if (op->a & CLONE_NEWUSER) {
-		sys(__NR_setresgid, 0, 0, 0);
-		long r = sys(__NR_setresuid, 0, 0, 0);
+		set_ids(-1, 0);
+		long r = set_ids(0, -1);
 		if (r < 0)
 			return fail(c, r, "setresuid", "root of the user namespace");
 	}

@@ -41,6 +41,9 @@ class Disabled:
     def kill_all(self, signal: int) -> None:
         """There is no list of its processes."""
 
+    def oom_killed(self) -> bool:
+        return False
+
     def remove(self) -> None:
         """Nothing to remove."""
 

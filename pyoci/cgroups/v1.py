@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import posix
 
+from pyoci import native
 from pyoci.errors import KernelError, OCIError, StateError
 
 TYPE_CHECKING = False
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from pyoci.cgroups.hierarchies import Hierarchies
 
 _SIGKILL = 9
+_AT_ONCE = 200  # processes signalled together: each takes an fd
 _TODO = {
     errno.EBUSY: "the group has processes or children that already use more",
     errno.EINVAL: "the kernel does not take this value; it may be too small, or above the parent's",
@@ -101,7 +103,8 @@ class V1Driver:
                 self._make_parents(directory, cpuset)
                 self._made.append(directory)
             except FileExistsError:
-                if _read(f"{directory}/cgroup.procs").strip():
+                # in a group below it, too: a delete would end those with the container
+                if any(_pids(folder) for folder in _tree(directory)):
                     raise StateError(
                         "the container's cgroup is in use",
                         where="linux.cgroupsPath",
@@ -246,20 +249,19 @@ class V1Driver:
 
     def pids(self) -> list[int]:
         """Pids of the group and the groups below it; missing groups are empty."""
-        found: list[int] = []
-        for folder in _tree(self._first()):
-            try:
-                found += [int(p) for p in _read(f"{folder}/cgroup.procs").split()]
-            except FileNotFoundError:
-                continue
-        return [p for p in found if p > 0]
+        return [pid for folder in _tree(self._first()) for pid in _pids(folder)]
 
     def kill_all(self, signal: int) -> None:
-        """Signal every process, until no new one appears; frozen meanwhile, so that none escapes by forking."""
-        seen: set[int] = set()
-        pids = self.pids()
-        if not pids:
+        """Signal every process, until no new one appears; frozen meanwhile, so that none escapes by forking.
+
+        Raises:
+            StateError: the group is a hierarchy's root: every process of the machine would be meant.
+        """
+        if not self.pids():
             return
+        if _is_root(self._first()):
+            raise StateError("the container's state names the root of a cgroup hierarchy", where=self._first())
+        seen: set[int] = set()
         frozen = self.frozen()
         try:
             if "freezer" in self._paths and not frozen:
@@ -268,19 +270,43 @@ class V1Driver:
                 except OCIError:
                     pass  # a process in an uninterruptible wait: signal what is there
             while new := [p for p in self.pids() if p not in seen]:
-                for pid in new:
-                    seen.add(pid)
-                    try:
-                        posix.kill(pid, signal)
-                    except ProcessLookupError:
-                        pass
+                seen.update(new[:_AT_ONCE])
+                self._signal(new[:_AT_ONCE], signal)
         finally:
             if not frozen or signal == _SIGKILL:
                 self.thaw()
 
+    def _signal(self, pids: list[int], signal: int) -> None:
+        """Through pidfds, and only to those that are in the group once these are open: a pid alone may be another's."""
+        opened: dict[int, int] = {}
+        try:
+            for pid in pids:
+                try:
+                    opened[pid] = posix.pidfd_open(pid)
+                except ProcessLookupError:
+                    continue
+            for pid in set(self.pids()) & opened.keys():
+                try:
+                    native.send_signal(opened[pid], signal)
+                except ProcessLookupError:
+                    continue
+        finally:
+            for fd in opened.values():
+                posix.close(fd)
+
+    def oom_killed(self) -> bool:
+        """Whether the kernel has ended a process of the group for lack of memory."""
+        try:
+            text = _read(f"{self._paths.get('memory', '')}/memory.oom_control")
+        except OSError:
+            return False
+        return any(line.startswith("oom_kill ") and line[9:] != "0" for line in text.splitlines())
+
     def undo(self) -> None:
         """Remove what `create` of this very driver made, and nothing that was there before."""
         self._dirs = self._made
+        if self._first() in self._made:
+            self.kill_all(_SIGKILL)  # what a hook of the container has left running
         self.remove()
 
     def remove(self) -> None:
@@ -317,6 +343,19 @@ def _inherit_cpuset(directory: str) -> None:
     for file in ("cpuset.cpus", "cpuset.mems"):
         if not _read(f"{directory}/{file}").strip():
             _write(f"{directory}/{file}", _read(f"{parent}/{file}").strip())
+
+
+def _pids(directory: str) -> list[int]:
+    """Pids in one group; a group that has gone is empty, and 0 stands for a process of another pid namespace."""
+    try:
+        return [pid for pid in map(int, _read(f"{directory}/cgroup.procs").split()) if pid]
+    except OSError:  # ENODEV: removed while it was read
+        return []
+
+
+def _is_root(directory: str) -> bool:
+    """Whether it is where its hierarchy is mounted."""
+    return posix.stat(directory).st_dev != posix.stat(f"{directory}/..").st_dev
 
 
 def _tree(directory: str) -> list[str]:

@@ -11,6 +11,7 @@ import posix
 from pyoci import native
 from pyoci.errors import ConfigError, KernelError
 from pyoci.plan import ops
+from pyoci.plan.context import SLOT_JOIN
 from pyoci.plan.encode import encode
 
 TYPE_CHECKING = False
@@ -78,7 +79,7 @@ class Launch:
             files: open v1 tasks files; closed with the launch.
             unified: directory of a v2 cgroup to be born in, or -1; likewise.
         """
-        first = 1024  # slots of their own, above those that compile numbers
+        first = SLOT_JOIN
         joins = [ops.Op(ops.JOIN_CGROUP, "linux.cgroupsPath", a=first + i) for i in range(len(files))]
         at = 0
         while self.plan.ops[at].code == ops.CPU_AFFINITY:  # process.execCPUAffinity.initial: before the cgroups
@@ -310,7 +311,7 @@ class Launch:
         """The channel closed: exec has become its program; a create never ends so."""
         last = self.plan.ops
         if self._stage >= 0 or any(op.code == ops.WAIT_START for op in last):
-            status = self.wait()
+            status = self.wait(self._stage if self.pidfd < 0 else self.pidfd)
             raise KernelError(
                 "the container's process died while it was set up",
                 why=f"it ended with status {status}",

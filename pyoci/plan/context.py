@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from pyoci.spec.reader import Obj
 
 
+# From here on slots are the launch's own, for what it joins; compile numbers those below.
+SLOT_JOIN = 1984
+
+
 class Context:
     """One compilation: inputs, the plan so far, and which namespaces are new or joined by path."""
 
@@ -61,7 +65,15 @@ class Context:
         self.plan.ops.append(ops.Op(code, where, **fields))  # type: ignore[arg-type]  # checked by Op
 
     def slot(self) -> int:
-        """Give the next free slot number."""
+        """Give the next free slot number.
+
+        Raises:
+            ConfigError: the config needs more file descriptors than the executor takes.
+        """
+        if self.next_slot >= SLOT_JOIN:
+            raise ConfigError(
+                "too many bind mounts and namespaces", why=f"{SLOT_JOIN - ops.SLOT_FREE} can be handed over"
+            )
         self.next_slot += 1
         return self.next_slot - 1
 

@@ -66,7 +66,9 @@ def test_labels_of_create_and_exec_are_written(bundle: Bundle, labels: None, wit
 def test_a_label_that_did_not_take_fails_the_start(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     def emit(ctx: Context, slot: int) -> None:
         # the kernel cuts a name to 15 bytes: what is read back is not what was written
-        ctx.add(ops.WRITE_PROC, "process", a=slot, s=b"self/comm", t=b"a-label-of-more-than-15", flags=ops.FLAG_READ_BACK)
+        ctx.add(
+            ops.WRITE_PROC, "process", a=slot, s=b"self/comm", t=b"a-label-of-more-than-15", flags=ops.FLAG_READ_BACK
+        )
 
     replace(monkeypatch, emit)
     bundle.config["process"]["apparmorProfile"] = "some"

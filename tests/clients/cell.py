@@ -1,0 +1,166 @@
+"""A place for one client and its daemons: a mount and network namespace of its own."""
+
+from __future__ import annotations
+
+import os
+import pty
+import select
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+REPO = Path(__file__).resolve().parent.parent.parent
+CGROUP = f"pyoci-e2e-{os.getpid()}"  # parent of every container's cgroup
+PATIENCE = 60.0  # seconds until a client counts as stuck
+
+
+def e2e_runtime() -> str:
+    """Absolute path of the runtime under test: RUNTIME, or the one that set-up installed."""
+    name = os.environ.get("RUNTIME", str(REPO / ".venv/bin/pyoci"))
+    found = shutil.which(name)
+    if found is None:
+        pytest.skip(f"no runtime {name}: make hello builds it")
+    return os.path.abspath(found)
+
+
+def need(*programs: str) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("these clients are run as root")
+    for program in programs:
+        if shutil.which(program) is None:
+            pytest.skip(f"{program} is not installed: make e2e installs it")
+
+
+class Cell:
+    """The namespaces, held by a sleeping process, and what was started in them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.daemons: list[subprocess.Popen[bytes]] = []
+        self.holder = subprocess.Popen(
+            ["unshare", "--mount", "--net", "--propagation", "slave", "sh", "-c", "echo up; exec sleep 100000"],
+            stdout=subprocess.PIPE,
+        )
+        assert self.holder.stdout is not None
+        self.holder.stdout.readline()
+        self.run("ip", "link", "set", "lo", "up")
+
+    def wrap(self, argv: tuple[str, ...]) -> list[str]:
+        return ["nsenter", "-t", str(self.holder.pid), "-m", "-n", "--", *argv]
+
+    def run(self, *argv: str, check: bool = True, **kwargs: Any) -> subprocess.CompletedProcess[str]:
+        options: dict[str, Any] = {"capture_output": True, "text": True, "timeout": 180}
+        if "input" not in kwargs:
+            options["stdin"] = subprocess.DEVNULL
+        options.update(kwargs)
+        result = subprocess.run(self.wrap(argv), **options)
+        if check:
+            assert result.returncode == 0, f"{' '.join(argv)}\n{result.stdout}{result.stderr}"
+        return result
+
+    def daemon(self, *argv: str, ready: Callable[[], bool], env: dict[str, str] | None = None) -> None:
+        """Start a daemon and wait until it answers."""
+        path = self.folder / f"{Path(argv[0]).name}.log"
+        with open(path, "wb") as log:
+            process = subprocess.Popen(
+                self.wrap(argv), stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={**os.environ, **(env or {})}
+            )
+        self.daemons.append(process)
+        end = time.monotonic() + PATIENCE
+        while not ready():
+            said = path.read_text()[-3000:]
+            assert process.poll() is None, said
+            assert time.monotonic() < end, said
+            time.sleep(0.2)
+
+    def tty(self, *argv: str) -> tuple[int, str]:
+        """Run with a terminal; exit status and what it showed."""
+        parent, child = pty.openpty()
+        process = subprocess.Popen(self.wrap(argv), stdin=child, stdout=child, stderr=child, start_new_session=True)
+        os.close(child)
+        text, end = b"", time.monotonic() + PATIENCE
+        while time.monotonic() < end:
+            if not select.select([parent], [], [], 0.2)[0]:
+                if process.poll() is not None:
+                    break
+                continue
+            try:
+                data = os.read(parent, 65536)
+            except OSError:
+                break
+            if not data:
+                break
+            text += data
+        code = process.wait(PATIENCE)
+        os.close(parent)
+        return code, text.decode(errors="replace")
+
+    @contextmanager
+    def background(self, *argv: str, word: str) -> Iterator[int]:
+        """A container run in the background, whose /bin/sh has `word` among its arguments; gives that one's pid.
+
+        The caller sees to it that the container ends.
+        """
+        with open(self.folder / "background.log", "w+b") as log:
+            process = subprocess.Popen(self.wrap(argv), stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            try:
+                while not (pid := process_with(word)):
+                    assert process.poll() is None, (self.folder / "background.log").read_text()
+                    time.sleep(0.05)
+                yield pid
+                process.wait(PATIENCE)
+            finally:
+                process.kill()
+                process.wait()
+
+    def close(self) -> None:
+        for process in reversed(self.daemons):
+            process.terminate()
+            try:
+                process.wait(30)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        self.holder.kill()
+        self.holder.wait()
+
+
+def process_with(word: str, program: str = "/bin/sh") -> int:
+    """Pid of the process that was started as `program` with `word` among its arguments; 0 if there is none."""
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                argv = (entry / "cmdline").read_bytes().split(b"\0")
+            except OSError:
+                continue  # it has ended meanwhile
+            if argv[0] == program.encode() and word.encode() in argv:
+                return int(entry.name)
+    return 0
+
+
+def cgroup_file(pid: int, controller: str, file: str) -> Path:
+    """A file of a process's cgroup, as the host sees it; v1 controller, or the unified file where there is no v1."""
+    for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines():
+        _, names, path = line.split(":", 2)
+        if controller in names.split(","):
+            return Path(f"/sys/fs/cgroup/{controller}{path}/{file}")
+    raise AssertionError(f"process {pid} is in no {controller} cgroup")
+
+
+def leftover_cgroups() -> list[Path]:
+    """Remove the parents that clients made, which they leave; gives what cannot be removed."""
+    left = []
+    for hierarchy in Path("/sys/fs/cgroup").iterdir():
+        top = hierarchy / CGROUP
+        for folder in sorted((p for p in [top, *top.rglob("*")] if p.is_dir()), reverse=True):
+            try:
+                folder.rmdir()
+            except OSError:
+                left.append(folder)
+    return left

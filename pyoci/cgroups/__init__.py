@@ -24,6 +24,16 @@ class Disabled:
     def apply(self, writes: object) -> None:
         """No limit can be set."""
 
+    def update(self, resources: object) -> None:
+        from pyoci.errors import OCIError
+
+        raise OCIError("cannot change limits", why="the container has no cgroup")
+
+    def stats(self) -> dict[str, object]:
+        from pyoci.errors import OCIError
+
+        raise OCIError("cannot tell what the container uses", why="it has no cgroup")
+
     def freeze(self) -> None:
         from pyoci.errors import OCIError
 

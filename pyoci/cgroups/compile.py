@@ -77,13 +77,17 @@ def cgroup_path(cgroups_path: str | None, container_id: str, default: str) -> st
     return "/" + "/".join(parts)
 
 
-def compile_v1(resources: dict[str, Any]) -> list[Write]:
-    """Writes for `linux.resources`, in an order the kernel accepts.
+def compile_v1(resources: dict[str, Any], path: str = "linux.resources") -> list[Write]:
+    """Writes for `linux.resources`, in an order the kernel accepts for a new group.
+
+    Args:
+        resources: the object.
+        path: its JSON path, for errors.
 
     Raises:
         ConfigError: a value has the wrong type or range, or the resource does not exist on cgroup v1.
     """
-    r = Obj(resources, "linux.resources")
+    r = Obj(resources, path)
     out: list[Write] = []
     _devices(r, out)
     _memory(r, out)

@@ -10,27 +10,32 @@ from pyoci.errors import KernelError, OCIError, StateError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from pyoci.cgroups.compile import Write
     from pyoci.cgroups.hierarchies import Hierarchies
 
 _SIGKILL = 9
 _AT_ONCE = 200  # processes signalled together: each takes an fd
-_TODO = {
+TODO = {
     errno.EBUSY: "the group has processes or children that already use more",
     errno.EINVAL: "the kernel does not take this value; it may be too small, or above the parent's",
     errno.EACCES: "the value is above what the parent group allows",
     errno.ENOENT: "this kernel has no such limit: it was built without it, or it went with a newer version",
     errno.EPERM: "the parent group does not allow it, or the caller may not change it",
     errno.ENODEV: "there is no such device",
+    errno.ERANGE: "the machine has less than that, or the value is out of its range",
 }
 
 
-def _text(e: OSError) -> str:
+def errno_words(e: OSError) -> str:
+    """strerror(3) in lower case, with the errno's name."""
     word = posix.strerror(e.errno or 0)
     return f"{word[:1].lower()}{word[1:]} ({errno.errorcode.get(e.errno or 0, e.errno)})"
 
 
-def _write(path: str, value: str) -> None:
+def write(path: str, value: str) -> None:
+    """Write a value to a cgroup file, in one call as the kernel wants it."""
     fd = posix.open(path, posix.O_WRONLY | posix.O_CLOEXEC)
     try:
         posix.write(fd, value.encode())
@@ -38,7 +43,8 @@ def _write(path: str, value: str) -> None:
         posix.close(fd)
 
 
-def _read(path: str) -> str:
+def read(path: str) -> str:
+    """The whole of a cgroup file."""
     fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
     try:
         parts = []
@@ -134,7 +140,7 @@ class V1Driver:
             what,
             errno=e.errno or 0,
             where="linux.cgroupsPath",
-            why=f"{path}: {_text(e)}",
+            why=f"{path}: {errno_words(e)}",
             todo="the caller needs write access to the cgroup hierarchies",
         )
 
@@ -172,7 +178,7 @@ class V1Driver:
         text = str(pid)
         for directory in self._dirs:
             try:
-                _write(f"{directory}/cgroup.procs", text)
+                write(f"{directory}/cgroup.procs", text)
             except OSError as e:
                 raise self._failed("cannot put the process into its cgroup", directory, e) from None
 
@@ -194,7 +200,7 @@ class V1Driver:
                     todo=f"mount it (cgroup_enable={w.controller} on the kernel's command line), or remove the limit",
                 )
             try:
-                _write(f"{directory}/{w.file}", w.value)
+                write(f"{directory}/{w.file}", w.value)
             except OSError as e:
                 if w.file == "memory.memsw.limit_in_bytes" and w.value == "-1" and e.errno == errno.ENOENT:
                     continue  # no swap accounting: there is no limit to lift
@@ -202,9 +208,27 @@ class V1Driver:
                     f"cannot set {w.file} to {w.value[:80]}",
                     errno=e.errno or 0,
                     where=w.where,
-                    why=_text(e),
-                    todo=_TODO.get(e.errno or 0, ""),
+                    why=errno_words(e),
+                    todo=TODO.get(e.errno or 0, ""),
                 ) from None
+
+    def update(self, resources: dict[str, Any]) -> None:
+        """Change limits of the running group: all that are named, or none (`linux.resources`, without devices).
+
+        Raises:
+            ConfigError: a value has the wrong type or range; `where` is its path in `resources`.
+            KernelError: the kernel refuses one; the old values stand.
+        """
+        from pyoci.cgroups.change import change
+        from pyoci.cgroups.compile import compile_v1
+
+        change(self._paths, [w for w in compile_v1(resources, "") if w.controller != "devices"])
+
+    def stats(self) -> dict[str, Any]:
+        """What the group uses, in the words of `events --stats`."""
+        from pyoci.cgroups.stats import stats_v1
+
+        return stats_v1(self._paths)
 
     def _freezer(self) -> str:
         directory = self._paths.get("freezer")
@@ -218,25 +242,25 @@ class V1Driver:
 
         state = self._freezer()
         for attempt in range(1000):
-            _write(state, "FROZEN")
-            if _read(state).strip() == "FROZEN":
+            write(state, "FROZEN")
+            if read(state).strip() == "FROZEN":
                 return
             if attempt % 50 == 49:
-                _write(state, "THAWED")
+                write(state, "THAWED")
             time.sleep(0.001)
-        _write(state, "THAWED")
+        write(state, "THAWED")
         raise OCIError("cannot freeze the container", why="its processes did not stop within a second")
 
     def thaw(self) -> None:
         if "freezer" in self._paths:
             try:
-                _write(self._freezer(), "THAWED")
+                write(self._freezer(), "THAWED")
             except FileNotFoundError:
                 pass
 
     def frozen(self) -> bool:
         try:
-            return "freezer" in self._paths and _read(self._freezer()).strip() != "THAWED"
+            return "freezer" in self._paths and read(self._freezer()).strip() != "THAWED"
         except FileNotFoundError:
             return False
 
@@ -341,14 +365,14 @@ def _inherit_cpuset(directory: str) -> None:
     """A new cpuset is empty, and no process can enter it: take the parent's (cpuset(7))."""
     parent = directory.rsplit("/", 1)[0]
     for file in ("cpuset.cpus", "cpuset.mems"):
-        if not _read(f"{directory}/{file}").strip():
-            _write(f"{directory}/{file}", _read(f"{parent}/{file}").strip())
+        if not read(f"{directory}/{file}").strip():
+            write(f"{directory}/{file}", read(f"{parent}/{file}").strip())
 
 
 def _pids(directory: str) -> list[int]:
     """Pids in one group; a group that has gone is empty, and 0 stands for a process of another pid namespace."""
     try:
-        return [pid for pid in map(int, _read(f"{directory}/cgroup.procs").split()) if pid]
+        return [pid for pid in map(int, read(f"{directory}/cgroup.procs").split()) if pid]
     except OSError:  # ENODEV: removed while it was read
         return []
 
@@ -382,7 +406,9 @@ def _remove_tree(directory: str) -> bool:
         return True
     except OSError as e:
         if e.errno not in (errno.EBUSY, errno.ENOTEMPTY):
-            raise KernelError("cannot remove the cgroup", errno=e.errno or 0, where=directory, why=_text(e)) from None
+            raise KernelError(
+                "cannot remove the cgroup", errno=e.errno or 0, where=directory, why=errno_words(e)
+            ) from None
     for folder in reversed(_tree(directory)):
         try:
             posix.rmdir(folder)

@@ -1,0 +1,64 @@
+"""update: other limits for a running container."""
+
+from __future__ import annotations
+
+from pyoci.lifecycle.container import Found, not_running
+from pyoci.spec import jsontext
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+_ZERO_COUNTS = ("idle", "swappiness")  # where 0 is a value, not "unchanged"
+
+
+def update(root: str, id: str, resources: dict[str, Any]) -> None:
+    """Change limits of a container, all that are named or none.
+
+    Args:
+        root: state root.
+        id: container id.
+        resources: as `linux.resources` of a config. What is not named, or is 0, stays as it is; device
+            rules cannot be changed and are passed over.
+
+    Raises:
+        StateError: it is not running.
+        ConfigError: a value has the wrong type or range; `where` is its path in `resources`.
+        KernelError: the kernel refuses one; the old values stand.
+        Source: runc update(8).
+    """
+    with Found(root, id) as found:
+        found.entry.lock()
+        found.state = found.entry.read()
+        if found.status() not in ("created", "running", "paused"):
+            raise not_running()
+        found.driver().update(_named(resources))
+        _record(found, resources)
+
+
+def _named(resources: dict[str, Any]) -> dict[str, Any]:
+    """0 pids is "unchanged" here, as every other 0 is; in a config it is "no limit"."""
+    pids = resources.get("pids")
+    if isinstance(pids, dict) and pids.get("limit") == 0:
+        return {key: value for key, value in resources.items() if key != "pids"}
+    return resources
+
+
+def _record(found: Found, resources: dict[str, Any]) -> None:
+    """The stored config tells the limits in force; the bundle's own stays as it is."""
+    config = jsontext.loads(found.entry.read_blob("config.json"), "config.json")
+    linux = config.setdefault("linux", {})
+    new = {key: value for key, value in resources.items() if key != "devices"}
+    linux["resources"] = _merged(linux.get("resources") or {}, new)
+    found.entry.write_blob("config.json", jsontext.dumps(config).encode("utf-8", "backslashreplace"))
+
+
+def _merged(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+    """The old limits with the new ones over them; a list (of devices) is replaced as a whole."""
+    out = dict(old)
+    for key, value in new.items():
+        if isinstance(value, dict):
+            out[key] = _merged(out.get(key) or {}, value)
+        elif value or key in _ZERO_COUNTS:
+            out[key] = value
+    return out

@@ -7,7 +7,7 @@
 
 #include "ctx.h"
 
-#define MAX_DEPTH 48 /* each level takes some 4 KiB of stack and two descriptors */
+#define MAX_DEPTH 64 /* each level takes some 4 KiB of stack and two descriptors */
 
 struct entry {
 	uint64_t ino;
@@ -17,13 +17,13 @@ struct entry {
 	char name[];
 };
 
-static long keep_attributes(int fd, const struct statx *st)
+static long keep_attributes(int fd, const struct statx *st, int mode)
 {
 	struct {
 		int64_t sec, nsec;
 	} times[2] = { { st->stx_mtime.tv_sec, st->stx_mtime.tv_nsec }, { st->stx_mtime.tv_sec, st->stx_mtime.tv_nsec } };
 	long r = sys(__NR_fchown, fd, st->stx_uid, st->stx_gid);
-	if (!r)
+	if (!r && mode)
 		r = sys(__NR_fchmod, fd, st->stx_mode & 07777);
 	return r ? r : sys(__NR_utimensat, fd, NULL, times, 0);
 }
@@ -37,7 +37,7 @@ static long copy_file(int from, int to_dir, const char *name, const struct statx
 		n = sys(__NR_sendfile, to, from, NULL, 1 << 20);
 	while (n > 0);
 	if (!n)
-		n = keep_attributes((int)to, st);
+		n = keep_attributes((int)to, st, 1);
 	sys(__NR_close, to);
 	return n;
 }
@@ -63,7 +63,7 @@ static long copy_subdir(struct ctx *c, int from, int to_dir, const char *name, c
 		return to;
 	r = copy_dir(c, from, (int)to, depth + 1);
 	if (!r)
-		r = keep_attributes((int)to, st);
+		r = keep_attributes((int)to, st, 1);
 	sys(__NR_close, to);
 	return r;
 }
@@ -102,7 +102,7 @@ static long copy_dir(struct ctx *c, int from, int to, int depth)
 	_Alignas(8) char buf[2048];
 	long n;
 	if (depth > MAX_DEPTH)
-		return fail(c, -ELOOP, "copy up: too many folders in each other", NULL);
+		return fail(c, -ELOOP, "copy up: more than 64 directories in each other", NULL);
 	while ((n = sys(__NR_getdents64, from, buf, sizeof buf)) > 0)
 		for (long at = 0; at < n;) {
 			const struct entry *e = (const void *)(buf + at);
@@ -118,9 +118,9 @@ static long copy_dir(struct ctx *c, int from, int to, int depth)
 	return n;
 }
 
-/* From the directory `from` (O_PATH) into the root `to` of a filesystem that is mounted nowhere yet; `attributes`: those
- * of the directory itself too. */
-int copy_tree(struct ctx *c, int from, int to, int attributes)
+/* From the directory `from` (O_PATH) into the root `to` of a filesystem that is mounted nowhere yet, with the
+ * owner of the directory itself; `mode`: and its mode. */
+int copy_tree(struct ctx *c, int from, int to, int mode)
 {
 	struct statx st;
 	long out = -EBADF, in = sys(__NR_openat, from, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -128,10 +128,10 @@ int copy_tree(struct ctx *c, int from, int to, int attributes)
 		out = sys(__NR_openat, to, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	c->detail[0] = 0;
 	long r = in < 0 ? in : out < 0 ? out : copy_dir(c, (int)in, (int)out, 0);
-	if (!r && attributes)
+	if (!r)
 		r = sys(__NR_statx, in, "", AT_EMPTY_PATH, STATX_BASIC_STATS, &st);
-	if (!r && attributes)
-		r = keep_attributes((int)out, &st);
+	if (!r)
+		r = keep_attributes((int)out, &st, mode);
 	if (in >= 0)
 		sys(__NR_close, in);
 	if (out >= 0)

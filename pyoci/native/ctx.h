@@ -78,7 +78,7 @@ int make_parent(struct ctx *c, const char *path, const char **name);
 int legacy_attr(struct ctx *c, int fd, uint64_t set, uint64_t clr, uint64_t propagation, int recursive);
 
 /* copy.c */
-int copy_tree(struct ctx *c, int from, int to, int attributes);
+int copy_tree(struct ctx *c, int from, int to, int mode);
 
 /* hook.c */
 struct hook {

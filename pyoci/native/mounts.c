@@ -179,25 +179,24 @@ static int fs_options(struct ctx *c, int fs, const struct plan_op *op)
 	return r < 0 ? fs_fail(c, fs, r, "fsconfig create", plan_str(c, op->s)) : 0;
 }
 
-static int has_option(const struct ctx *c, const struct plan_op *op, const char *start)
+/* The mode of a directory, for the filesystem that will cover it. */
+static long like_directory(int fs, int target)
 {
-	const char *p = op->u == PLAN_NONE ? NULL : c->data + op->u, *end = p + op->u_len;
-	for (; p && p < end; p += str_len(p) + 1) {
-		size_t i = 0;
-		while (start[i] && p[i] == start[i])
-			i++;
-		if (!start[i])
-			return 1;
-	}
-	return 0;
+	struct statx st;
+	char text[5] = { 0 };
+	int r = stat_fd(target, &st);
+	for (int i = 0; i < 4; i++)
+		text[i] = (char)('0' + (st.stx_mode >> (9 - 3 * i) & 7));
+	return r < 0 ? r : sys(__NR_fsconfig, fs, FSCONFIG_SET_STRING, "mode", text, 0);
 }
 
-static int make_fs(struct ctx *c, const struct plan_op *op)
+static int make_fs(struct ctx *c, const struct plan_op *op, int like)
 {
 	int fs = (int)sys(__NR_fsopen, plan_str(c, op->s), FSOPEN_CLOEXEC);
 	if (fs < 0)
 		return fail(c, fs, "fsopen", plan_str(c, op->s));
-	int r = fs_options(c, fs, op);
+	int r = like < 0 ? 0 : (int)like_directory(fs, like);
+	r = r < 0 ? fs_fail(c, fs, r, "fsconfig", "mode") : fs_options(c, fs, op);
 	if (!r) {
 		r = (int)sys(__NR_fsmount, fs, FSMOUNT_CLOEXEC, op->a);
 		if (r < 0)
@@ -210,15 +209,17 @@ static int make_fs(struct ctx *c, const struct plan_op *op)
 OPF(mount_fs)
 {
 	const char *path = plan_str(c, op->t);
+	int like = op->flags & FLAG_KEEP_MODE ? resolve(c, path, O_PATH, 0) : -ENOENT; /* -ENOENT: we make it */
 	int target = open_target(c, op, path, 1);
-	if (target < 0)
-		return target;
-	int mnt = make_fs(c, op);
+	int mnt = target < 0 ? target : make_fs(c, op, like < 0 ? like : target);
+	if (like >= 0)
+		sys(__NR_close, like);
 	if (mnt < 0) {
-		sys(__NR_close, target);
+		if (target >= 0)
+			sys(__NR_close, target);
 		return mnt;
 	}
-	int r = op->flags & FLAG_COPY_UP ? copy_tree(c, target, mnt, !has_option(c, op, "mode=")) : 0;
+	int r = op->flags & FLAG_COPY_UP ? copy_tree(c, target, mnt, op->flags & FLAG_KEEP_MODE) : 0;
 	if (!r)
 		r = attach(c, mnt, target, path);
 	if (!r)

@@ -132,6 +132,7 @@ enum plan_flag {
 	FLAG_IGNORE_ERROR = 128,
 	FLAG_COPY_UP = 512,    /* what the target holds is copied into the new filesystem */
 	FLAG_READ_BACK = 256,  /* the file must say afterwards what was written */
+	FLAG_KEEP_MODE = 2048, /* the new filesystem has the mode of the directory that it covers */
 	FLAG_LEAVE_HOST = 1024, /* what follows needs nothing of the host's */
 };
 

@@ -277,6 +277,11 @@ def _filesystem(ctx: Context, mount: Mount) -> None:
         data += lsm.mount_option(ctx, mount.fstype, data)
     if mount.source:
         data.insert(0, f"source={mount.source}")
+    flags = _flags(mount)
+    if mount.fstype == "tmpfs" and not any(word.startswith("mode=") for word in data):
+        flags |= ops.FLAG_KEEP_MODE  # what only its owner could enter stays so
+    if o.copy_up:
+        flags |= ops.FLAG_COPY_UP
     keep = ops.SLOT_PTS if mount.fstype == "devpts" and mount.target == "/dev/pts" else -1
     ctx.add(
         ops.MOUNT_FS,
@@ -287,6 +292,6 @@ def _filesystem(ctx: Context, mount: Mount) -> None:
         a=attrs,
         b=keep,
         c=o.propagation[0] & ~MS_REC if o.propagation else 0,  # nothing is mounted below it yet
-        flags=_flags(mount) | (ops.FLAG_COPY_UP if o.copy_up else 0),
+        flags=flags,
     )
     _propagate(ctx, mount, o.propagation[1:])

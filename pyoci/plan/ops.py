@@ -28,7 +28,7 @@ PROPAGATION = 5  #   a MS_* propagation (MS_SLAVE...), on "/" of the new mount n
 ROOTFS = 6  #        s absolute host path; clones it (recursively), attaches, fills SLOT_ROOTFS; b MS_* propagation
 #                    of it or 0; a 1: no mount namespace of our own, only open the directory
 MOUNT_FS = 7  #      s fstype, t target, u options ("k=v\0flag\0", first may be "source=…"), a MOUNT_ATTR_* set,
-#                    b slot to keep the mount fd in or -1, c MS_* propagation or 0; COPY_UP
+#                    b slot to keep the mount fd in or -1, c MS_* propagation or 0; COPY_UP; KEEP_MODE
 MOUNT_BIND = 8  #    s source host path (or flag FROM_SLOT: a slot of a detached tree), t target,
 #                    b attr set, c attr clear, d recursive attr set, e recursive attr clear, f propagation;
 #                    flag RECURSIVE for rbind
@@ -94,6 +94,7 @@ FLAG_IGNORE_ERROR = 128
 FLAG_READ_BACK = 256
 FLAG_COPY_UP = 512
 FLAG_LEAVE_HOST = 1024
+FLAG_KEEP_MODE = 2048
 
 SLOT_ROOTFS = 0
 SLOT_PROC = 1

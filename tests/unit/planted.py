@@ -122,7 +122,7 @@ ERRORS = dict(
         hook("startContainer", {"args": ["x"]}, ".path"),
         namespace({"type": "pid"}, ".type"),
         namespace({"type": "netwrk"}, ".type"),
-        namespace({"type": "userr"}, ".type"),
+        namespace({"type": 5}, ".type"),
         namespace({"path": "/proc/self/ns/net"}, ".type"),
         linux("uidMappings", [{"containerID": 0, "hostID": 0, "size": 1}]),
         linux("rootfsPropagation", "sharde"),

@@ -321,7 +321,7 @@ class V1Driver:
     def oom_killed(self) -> bool:
         """Whether the kernel has ended a process of the group for lack of memory."""
         try:
-            text = _read(f"{self._paths.get('memory', '')}/memory.oom_control")
+            text = read(f"{self._paths.get('memory', '')}/memory.oom_control")
         except OSError:
             return False
         return any(line.startswith("oom_kill ") and line[9:] != "0" for line in text.splitlines())

@@ -24,8 +24,8 @@ _SECONDS = 1.0
 
 def tell(options: Options, error: ConfigError) -> str:
     """Lines about the other mistakes; "" where there are none, or the file itself is the matter."""
-    if not error.where or error.where.startswith("/"):
-        return ""
+    if not error.where or error.where.startswith("/") or error.what.startswith("exec:"):
+        return ""  # of the file itself, or found by init when the config had been taken
     folder = bundle(options)
     try:
         if os.stat(os.path.join(folder, CONFIG)).st_size > _LARGE:

@@ -69,8 +69,7 @@ def run(argv: list[str]) -> int:
     from pyoci.cli.log import record, to_stderr
 
     record(options, "error", str(error))
-    refused = isinstance(error, ConfigError) and not error.what.startswith("exec:")  # a program found missing by init
-    if refused and options.verb in ("create", "run"):
+    if isinstance(error, ConfigError) and options.verb in ("create", "run"):
         from pyoci.cli.further import tell
 
         to_stderr(tell(options, error))

@@ -96,8 +96,7 @@ def compile_v1(resources: dict[str, Any], path: str = "linux.resources") -> list
     if pids:
         limit = pids.number("limit", -_I64, _I64)
         if limit is not None:
-            # the spec: 0 and below are no limit
-            out.append(Write("pids", "pids.max", str(limit) if limit > 0 else "max", pids.at("limit")))
+            out.append(Write("pids", "pids.max", str(limit) if limit >= 0 else "max", pids.at("limit")))
     _block_io(r, out)
     for item in r.objs("hugepageLimits"):
         size = item.need("pageSize")

@@ -73,7 +73,9 @@ class Launch:
         self._cgroup = -1
 
     def join(self, files: list[int], unified: int) -> None:
-        """Have the process join cgroups before all else.
+        """Have the process join cgroups before all else, but for a stage: the process that goes on joins them.
+
+        A limit of processes holds for forks, not for those who join: so an exec works in a container that is at it.
 
         Args:
             files: open v1 tasks files; closed with the launch.
@@ -81,8 +83,9 @@ class Launch:
         """
         first = SLOT_JOIN
         joins = [ops.Op(ops.JOIN_CGROUP, "linux.cgroupsPath", a=first + i) for i in range(len(files))]
-        at = 0
-        while self.plan.ops[at].code == ops.CPU_AFFINITY:  # process.execCPUAffinity.initial: before the cgroups
+        codes = [op.code for op in self.plan.ops]
+        at = codes.index(ops.FORK) + 1 if ops.FORK in codes else 0
+        while codes[at] == ops.CPU_AFFINITY:  # process.execCPUAffinity.initial: before the cgroups
             at += 1
         self.plan.ops[at:at] = joins
         for i, fd in enumerate(files):

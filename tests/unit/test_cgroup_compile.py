@@ -76,7 +76,7 @@ def test_oom_killer_is_disabled_only_when_asked():
     assert writes(memory={"disableOOMKiller": False, "useHierarchy": False}) == []
 
 
-@pytest.mark.parametrize(("limit", "value"), [(5, "5"), (0, "max"), (-1, "max"), (-100, "max")])
+@pytest.mark.parametrize(("limit", "value"), [(5, "5"), (0, "0"), (-1, "max"), (-100, "max")])
 def test_pids_limit(limit, value):
     assert writes(pids={"limit": limit}) == [("pids.max", value, "pids.limit")]
 

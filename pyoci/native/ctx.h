@@ -75,10 +75,19 @@ int make_target(struct ctx *c, const char *path, int directory, uint64_t extra);
 int make_parent(struct ctx *c, const char *path, const char **name);
 
 /* legacy.c: attributes of the mount that `fd` is, without mount_setattr(2) */
+int leave_chroot(struct ctx *c); /* mounts.c */
 int legacy_attr(struct ctx *c, int fd, uint64_t set, uint64_t clr, uint64_t propagation, int recursive);
 
 /* copy.c */
 int copy_tree(struct ctx *c, int from, int to, int mode);
+
+/* mountinfo.c */
+struct mount_line {
+	uint64_t id, parent;
+	char path[4096], type[16];
+	int field, last; /* of the reader */
+};
+int each_mount(struct ctx *c, int (*visit)(struct ctx *c, const struct mount_line *line, void *arg), void *arg);
 
 /* hook.c */
 struct hook {

@@ -1,6 +1,5 @@
 /* Mount attributes on Linux 5.10 and 5.11, which have no mount_setattr(2): by mount(2), once the mount has its place. */
 #include <linux/mount.h>
-#include <linux/openat2.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
 
@@ -22,36 +21,19 @@ static unsigned long atime_flags(unsigned long st, uint64_t set, uint64_t clr)
 	return st & 1024 ? MS_NOATIME : st & 4096 ? MS_RELATIME : MS_STRICTATIME;
 }
 
-/* Whether anything is mounted on the mount of `fd`: field 2 of a line of mountinfo is its parent's id (proc(5)). */
+static int is_child(struct ctx *c, const struct mount_line *line, void *id)
+{
+	(void)c;
+	return line->parent == *(uint64_t *)id;
+}
+
+/* Whether anything is mounted on the mount of `fd`. */
 static int has_mounts_below(struct ctx *c, int fd)
 {
-	struct open_how how = { .flags = O_RDONLY | O_CLOEXEC,
-				.resolve = RESOLVE_BENEATH | RESOLVE_NO_XDEV | RESOLVE_NO_MAGICLINKS };
 	struct statx st;
 	long r = sys(__NR_statx, fd, "", AT_EMPTY_PATH, STATX_MNT_ID, &st);
-	if (r < 0)
-		return (int)r;
-	long file = sys(__NR_openat2, c->slots[SLOT_PROC], "self/mountinfo", &how, sizeof how);
-	if (file < 0)
-		return (int)file;
-	char buf[4096];
-	int field = 1, found = 0;
-	uint64_t number = 0;
-	while (!found && (r = sys(__NR_read, file, buf, sizeof buf)) > 0)
-		for (long i = 0; i < r && !found; i++) {
-			if (buf[i] == '\n') {
-				field = 1;
-				number = 0;
-			} else if (buf[i] == ' ') {
-				found = field == 2 && number == st.stx_mnt_id;
-				field++;
-				number = 0;
-			} else {
-				number = number * 10 + (uint64_t)(buf[i] - '0');
-			}
-		}
-	sys(__NR_close, file);
-	return r < 0 ? (int)r : found;
+	uint64_t id = st.stx_mnt_id;
+	return r < 0 ? (int)r : each_mount(c, is_child, &id);
 }
 
 int legacy_attr(struct ctx *c, int fd, uint64_t set, uint64_t clr, uint64_t propagation, int recursive)

@@ -91,7 +91,7 @@ static int clone_tree(int fd, const char *path, int recursive)
 }
 
 /* Makes the root of the mount namespace our root, wherever a chroot of the caller had put us: setns(2) does that. */
-static int leave_chroot(struct ctx *c)
+int leave_chroot(struct ctx *c)
 {
 	long ns = sys(__NR_openat, c->slots[SLOT_PROC], "self/ns/mnt", O_RDONLY | O_CLOEXEC);
 	long r = ns < 0 ? ns : sys(__NR_setns, ns, CLONE_NEWNS);
@@ -448,24 +448,6 @@ OPF(pivot_root)
 		r = sys(__NR_chdir, "/");
 	forget_host(c);
 	return r < 0 ? fail(c, r, "umount2", "old root") : 0;
-}
-
-/* --no-pivot, for a root on the initial ramfs, which pivot_root(2) refuses. */
-OPF(move_root)
-{
-	(void)op;
-	long r = leave_chroot(c);
-	if (r < 0)
-		return (int)r;
-	r = sys(__NR_fchdir, c->slots[SLOT_ROOTFS]);
-	if (!r)
-		r = sys(__NR_mount, ".", "/", 0, MS_MOVE, 0);
-	if (!r)
-		r = sys(__NR_chroot, ".");
-	if (!r)
-		r = sys(__NR_chdir, "/");
-	forget_host(c);
-	return r < 0 ? fail(c, r, "move root", NULL) : 0;
 }
 
 OPF(chroot)

@@ -34,6 +34,7 @@ def create_request(options: Options) -> CreateRequest:
     request = CreateRequest(root(options), options.args[0], bundle(options))
     request.pid_file = options.text("pid-file")
     request.console_socket = options.text("console-socket")
+    request.listen_fds = _listen_fds()
     request.preserve_fds = options.number("preserve-fds")
     request.no_pivot = options.on("no-pivot")
     request.no_new_keyring = options.on("no-new-keyring")
@@ -41,6 +42,12 @@ def create_request(options: Options) -> CreateRequest:
     request.systemd_cgroup = bool(options.globals.get("systemd-cgroup")) or request.cgroup_manager == "systemd"
     request.warn = warner(options)
     return request
+
+
+def _listen_fds() -> int:
+    """How many sockets a service manager has handed to this very process (sd_listen_fds(3))."""
+    count, pid = (posix.environ.get(name, b"") for name in (b"LISTEN_FDS", b"LISTEN_PID"))
+    return int(count) if count.isdigit() and len(count) < 8 and pid == b"%d" % posix.getpid() else 0
 
 
 def bundle(options: Options) -> str:

@@ -83,13 +83,14 @@ class Creation:
         options = Options(r.id, rootfs)
         options.no_pivot = r.no_pivot
         options.no_new_keyring = r.no_new_keyring
-        options.keep_fds = r.preserve_fds
+        options.keep_fds = r.listen_fds + r.preserve_fds
+        options.listen_fds = r.listen_fds
         options.has_console_socket = bool(r.console_socket) or self.console_fd >= 0
         options.terminal_rows, options.terminal_columns = self.rows, self.columns
         self.plan = compile_create(self.spec, self.facts, options)
         self.plan.tell(r.warn)
         filters.fill(self.plan, r.root)
-        host.check_preserved(self.request.preserve_fds)
+        host.check_preserved(options.keep_fds, "LISTEN_FDS" if r.listen_fds else f"--preserve-fds {r.preserve_fds}")
 
     def read(self) -> None:
         """Read the bundle's config; the API may have one at hand."""

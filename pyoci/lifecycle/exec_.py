@@ -135,7 +135,7 @@ class Execution:
             self.terminal()
         options = Options(self.request.id)
         options.keep_fds = self.request.preserve_fds
-        host.check_preserved(self.request.preserve_fds)
+        host.check_preserved(options.keep_fds, f"--preserve-fds {options.keep_fds}")
         options.has_console_socket = bool(self.request.console_socket) or self.console_fd >= 0
         facts = host.read_facts(found.state.bundle, "")
         if host.has_labels(spec, process):

@@ -90,8 +90,8 @@ def has_labels(spec: Obj, process: Obj | None) -> bool:
     )
 
 
-def check_preserved(count: int) -> None:
-    """Refuse --preserve-fds when a descriptor was not handed over: by now one of ours may have its number.
+def check_preserved(count: int, where: str) -> None:
+    """Refuse to hand descriptors on when a descriptor was not handed over: by now one of ours may have its number.
 
     Raises:
         OCIError: one of fd 3 to 3 + count - 1 is not open, or would not survive an execve.
@@ -104,7 +104,7 @@ def check_preserved(count: int) -> None:
         if ours:
             raise OCIError(
                 f"file descriptor {fd} is not open",
-                where=f"--preserve-fds {count}",
+                where=where,
                 todo="open it before, or lower the number",
             )
 

@@ -17,7 +17,9 @@ class CreateRequest:
         bundle: absolute path of the bundle.
         pid_file: file for init's pid, or "".
         console_socket: Unix stream socket that gets the terminal, or "".
-        preserve_fds: how many fds from 3 on the process keeps.
+        listen_fds: how many fds from 3 on are sockets of a service manager (sd_listen_fds(3)), told to the process
+            in LISTEN_FDS.
+        preserve_fds: how many fds from there on the process keeps.
         no_pivot: MS_MOVE and chroot instead of pivot_root.
         no_new_keyring: keep the caller's session keyring.
         systemd_cgroup: the systemd cgroup driver.
@@ -30,6 +32,7 @@ class CreateRequest:
         "cgroup_manager",
         "console_socket",
         "id",
+        "listen_fds",
         "no_new_keyring",
         "no_pivot",
         "pid_file",
@@ -45,6 +48,7 @@ class CreateRequest:
         self.bundle = bundle
         self.pid_file = ""
         self.console_socket = ""
+        self.listen_fds = 0
         self.preserve_fds = 0
         self.no_pivot = False
         self.no_new_keyring = False

@@ -147,6 +147,8 @@ def _finish(ctx: Context, who: Identity, *, gate: bool) -> None:
     if not args or not args[0]:
         raise ConfigError("no program to run", where=at(process, "args"), todo="give its name and arguments")
     env = process.strs("env")
+    if ctx.options.listen_fds:
+        env = [*env, f"LISTEN_FDS={ctx.options.listen_fds}", "LISTEN_PID=1"]
     seccomp = ctx.linux.obj("seccomp")
     # seccomp(2): without no_new_privs, CAP_SYS_ADMIN is needed to load a filter.
     defer = seccomp is not None and not who.nnp and not who.caps.effective & CAP_SYS_ADMIN

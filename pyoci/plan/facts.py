@@ -59,6 +59,7 @@ class Options:
         "container_id",
         "has_console_socket",
         "keep_fds",
+        "listen_fds",
         "no_new_keyring",
         "no_pivot",
         "rootfs",
@@ -73,6 +74,7 @@ class Options:
         self.no_pivot = False
         self.no_new_keyring = False
         self.keep_fds = 0
+        self.listen_fds = 0  # of those, told in LISTEN_FDS
         self.terminal_rows = 0
         self.terminal_columns = 0
 

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from pyoci.cli.parse import Options
 
 
+_STREAMS = ("/dev/stderr", "/dev/stdout", "/dev/fd/", "/proc/self/fd/")  # symlinks of the kernel's own
+
+
 def to_stderr(text: str) -> None:
     try:
         posix.write(2, text.encode("utf-8", "backslashreplace"))
@@ -39,9 +42,8 @@ def record(options: Options, level: str, message: str) -> None:
     if level == "error":
         to_stderr(message + "\n")
     try:
-        fd = posix.open(
-            path, posix.O_WRONLY | posix.O_CREAT | posix.O_APPEND | posix.O_NOFOLLOW | posix.O_CLOEXEC, 0o644
-        )
+        how = posix.O_WRONLY | posix.O_CREAT | posix.O_APPEND | posix.O_CLOEXEC
+        fd = posix.open(path, how if path.startswith(_STREAMS) else how | posix.O_NOFOLLOW, 0o644)
         try:
             posix.write(fd, text.encode("utf-8", "backslashreplace"))
         finally:

@@ -60,7 +60,7 @@ def run(argv: list[str]) -> int:
     """
     options = Options()
     try:
-        options = parse(argv)
+        parse(argv, options)
         return _dispatch(options)
     except OCIError as e:
         error = e

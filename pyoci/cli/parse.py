@@ -103,16 +103,17 @@ def find_verb(name: str) -> Verb | None:
     return None
 
 
-def parse(argv: list[str]) -> Options:
+def parse(argv: list[str], out: Options | None = None) -> Options:
     """Parse a command line.
 
     Args:
         argv: without the program's name.
+        out: what to fill; of a wrong command line it then holds what stood before the mistake, such as --log.
 
     Raises:
         UsageError: unknown verb or flag, a wrong value, or too few or too many arguments.
     """
-    out = Options()
+    out = out or Options()
     i = 0
     while i < len(argv) and argv[i].startswith("-") and argv[i] != "-":
         if argv[i] == "--":

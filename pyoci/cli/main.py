@@ -49,6 +49,23 @@ def _internal(e: BaseException, debug: bool) -> OCIError:
     )
 
 
+def _tell(options: Options, error: OCIError) -> None:
+    from pyoci.cli.log import record, to_stderr
+
+    record(options, "error", str(error))
+    if isinstance(error, ConfigError) and options.verb in ("create", "run"):
+        from pyoci.cli.further import tell
+
+        to_stderr(tell(options, error))
+
+
+def _plain(message: str) -> None:
+    try:
+        posix.write(2, f"{message}\n".encode("utf-8", "backslashreplace"))
+    except OSError:
+        pass
+
+
 def run(argv: list[str]) -> int:
     """Do what a command line says.
 
@@ -66,13 +83,10 @@ def run(argv: list[str]) -> int:
         error = e
     except BaseException as e:
         error = _internal(e, "--debug" in argv)
-    from pyoci.cli.log import record, to_stderr
-
-    record(options, "error", str(error))
-    if isinstance(error, ConfigError) and options.verb in ("create", "run"):
-        from pyoci.cli.further import tell
-
-        to_stderr(tell(options, error))
+    try:
+        _tell(options, error)
+    except BaseException:  # no memory, or no fd to load it with: the message is worth more than its form
+        _plain(str(error))
     if options.verb == "exec" and not isinstance(error, UsageError) and error.code == 1:
         return _EXEC_FAILED
     return error.code

@@ -13,6 +13,7 @@
 #include <marshal.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -140,8 +141,10 @@ static int find_libdir(void)
 
 static void check(PyStatus status)
 {
-	if (PyStatus_Exception(status))
-		Py_ExitStatusException(status);
+	if (!PyStatus_Exception(status))
+		return;
+	fprintf(stderr, "pyoci: its interpreter does not start: %s\n", status.err_msg ? status.err_msg : "no reason is known");
+	exit(1);
 }
 
 static void add_path(PyConfig *config, const char *path)
@@ -203,6 +206,30 @@ static void start(int argc, char **argv)
 	PyConfig_Clear(&config);
 }
 
+/* Before our own code could catch it: an extension module that does not load, or no memory. One line; what Python has
+ * to say besides is for --debug, and takes the whole interpreter. */
+static int failed(int argc, char **argv)
+{
+	PyObject *type, *value, *trace;
+	if (PyErr_ExceptionMatches(PyExc_SystemExit))
+		PyErr_Print(); /* ends the process as it says */
+	PyErr_Fetch(&type, &value, &trace);
+	PyErr_NormalizeException(&type, &value, &trace);
+	PyObject *text = value ? PyObject_Str(value) : NULL;
+	const char *said = text ? PyUnicode_AsUTF8(text) : NULL;
+	fprintf(stderr, "pyoci: cannot start: %s: %s\n", type ? ((PyTypeObject *)type)->tp_name : "no reason is known",
+		said ? said : "");
+	for (int i = 1; i < argc; i++)
+		if (!strcmp(argv[i], "--debug")) {
+			PyErr_Clear();
+			complete(NULL, NULL);
+			PyErr_Restore(type, value, trace);
+			PyErr_Print();
+			break;
+		}
+	return 1;
+}
+
 int main(int argc, char **argv)
 {
 	if (find_libdir())
@@ -224,10 +251,5 @@ int main(int argc, char **argv)
 		PyDict_SetItemString(globals, "__builtins__", PyEval_GetBuiltins());
 		PyEval_EvalCode(code, globals, globals); /* ends the process */
 	}
-	PyObject *type, *value, *trace; /* a bug: to print it takes the whole interpreter */
-	PyErr_Fetch(&type, &value, &trace);
-	complete(NULL, NULL);
-	PyErr_Restore(type, value, trace);
-	PyErr_Print();
-	return 1;
+	return failed(argc, argv);
 }

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from pyoci.spec.reader import Obj
 
 
+_MAX_VECTOR = 6 << 20  # three quarters of the kernel's _STK_LIM, pointers included (bprm_stack_limits, fs/exec.c)
+
+
 def compile_create(spec: Obj, facts: HostFacts, options: Options) -> ops.LaunchPlan:
     """Compile the plan of a new container's init.
 
@@ -149,6 +152,7 @@ def _finish(ctx: Context, who: Identity, *, gate: bool) -> None:
     env = process.strs("env")
     if ctx.options.listen_fds:
         env = [*env, f"LISTEN_FDS={ctx.options.listen_fds}", "LISTEN_PID=1"]
+    _length(args, env, at(process, "env"))
     seccomp = ctx.linux.obj("seccomp")
     # seccomp(2): without no_new_privs, CAP_SYS_ADMIN is needed to load a filter.
     defer = seccomp is not None and not who.nnp and not who.caps.effective & CAP_SYS_ADMIN
@@ -180,6 +184,18 @@ def _finish(ctx: Context, who: Identity, *, gate: bool) -> None:
         capabilities.final(ctx, who.caps)
     vector = hooks.vector(args, at(process, "args")) + hooks.vector(env, at(process, "env"))
     ctx.add(ops.EXEC, at(process, "args"), u=vector, a=len(args), b=len(env))
+
+
+def _length(args: list[str], env: list[str], where: str) -> None:
+    """Refuse what no execve(2) takes now, not at the gate; in characters, which are no more than the bytes."""
+    size = sum(map(len, args)) + sum(map(len, env)) + 9 * (len(args) + len(env))  # each with its NUL and its pointer
+    if size > _MAX_VECTOR:
+        raise ConfigError(
+            "args and env are too long together",
+            where=where,
+            why=f"{size} bytes, and execve(2) takes {_MAX_VECTOR}",
+            todo="shorten them, or put the data into a file",
+        )
 
 
 def _seccomp(ctx: Context, seccomp: Obj, gate: bool) -> None:

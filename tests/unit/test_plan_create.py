@@ -31,6 +31,13 @@ def test_order_of_a_launch():
     assert [op.a for op in find(build(), ops.SYNC)] == [1, 2, 3]
 
 
+def test_arguments_and_environment_that_execve_cannot_take_are_refused_before_anything_is_made():
+    env = [f"A{i}={'x' * 1000}" for i in range(6000)]
+    assert build(config(process={"env": env}))
+    error = failure(config(process={"env": [*env, "B=" + "x" * (300 << 10)]}))
+    assert error.where == "process.env" and "execve(2)" in error.why
+
+
 def test_the_working_directory_is_entered_as_root_and_else_as_the_user():
     plan = build()
     seen = [op for op in plan.ops if op.code in (ops.CHDIR, ops.SETUID)]

@@ -30,7 +30,13 @@ class OCIError(Exception):
         parts = (self.what, self.where, self.why, self.todo)
         # Text may come from a hostile image (a file name in an errno detail): one line, no escapes.
         line = " · ".join(p for p in parts if p)
-        return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in line)
+        return "".join(c if c.isprintable() else _escaped(ord(c)) for c in line)
+
+
+def _escaped(code: int) -> str:
+    return (
+        f"\\x{code & 0xFF if 0xDC80 <= code <= 0xDCFF else code:02x}"  # a byte that is no text stands as PEP 383 has it
+    )
 
 
 class UsageError(OCIError):

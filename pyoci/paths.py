@@ -9,7 +9,11 @@ import posix
 
 
 def encode(text: str) -> bytes:
-    """A path or argument as the kernel takes it; undecodable bytes come back as they were (PEP 383)."""
+    """A path or argument as the kernel takes it; undecodable bytes come back as they were (PEP 383).
+
+    This way of treating them, and "replace", are the only ones the command may ask for before its interpreter is
+    complete: for any other (the strict one too) a bad byte has Python look for its codecs in the standard library.
+    """
     return text.encode("utf-8", "surrogateescape")
 
 

@@ -10,6 +10,7 @@ import errno as E
 from pyoci.errors import ConfigError, HookError, KernelError, OCIError
 from pyoci.hooks import failure
 from pyoci.native import Message, errno_text
+from pyoci.paths import decode, encode
 from pyoci.plan import ops
 
 TYPE_CHECKING = False
@@ -155,7 +156,7 @@ def _todo(op: ops.Op, call: str, err: int) -> str:
 
 
 def _show(value: bytes | None) -> str:
-    return value.decode("utf-8", "backslashreplace") if value else ""
+    return decode(value) if value else ""
 
 
 def _exec_failure(op: ops.Op, find: ops.Op, message: Message, code: int) -> OCIError:
@@ -258,7 +259,7 @@ def explain_start(found: Found, message: Message) -> OCIError:
         return _hook_failure(message, 1)
     if call == "execve":
         plan = ops.LaunchPlan()
-        plan.ops = [ops.Op(ops.EXEC), ops.Op(ops.FIND_EXEC, s=thing.encode("utf-8", "backslashreplace"))]
+        plan.ops = [ops.Op(ops.EXEC), ops.Op(ops.FIND_EXEC, s=encode(thing))]
         return explain(plan, Message(message.type, 0, message.err, 0, message.detail))
     what, where, code = "cannot start the container", "process.capabilities", ops.SET_CAPS
     if call == "seccomp":

@@ -12,7 +12,7 @@ from _thread import allocate_lock
 
 from pyoci.errors import KernelError, OCIError
 from pyoci.native import _runtime  # type: ignore[attr-defined]  # built at install, see build_runtime.py
-from pyoci.paths import encode
+from pyoci.paths import decode, encode
 
 lib = _runtime.lib
 ffi = _runtime.ffi
@@ -265,7 +265,7 @@ def receive(sync_fd: int) -> Message | None:
         raise _interrupted()
     if check(r, "the sync channel broke") == 0:
         return None
-    detail = ffi.string(m.detail).decode("utf-8", "backslashreplace")
+    detail = decode(ffi.string(m.detail))
     return Message(m.type, m.op, m.err, m.value, detail)
 
 
@@ -334,4 +334,4 @@ def run_hook(path: bytes, argv: list[bytes], env: list[bytes], stdin: int, timeo
     r = lib.pyoci_hook(path, argv_c, env_c, stdin, timeout_ms, _stop_fd, status, out, 1024)
     if r == -errno.ECANCELED:
         raise _interrupted()
-    return -r, status[0], ffi.string(out).decode("utf-8", "backslashreplace")
+    return -r, status[0], decode(ffi.string(out))

@@ -11,6 +11,7 @@ from _json import encode_basestring, make_scanner
 from _stat import S_ISREG
 
 from pyoci.errors import ConfigError
+from pyoci.paths import decode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -108,10 +109,10 @@ def loads(data: bytes, source: str, limit: int = LIMIT) -> Any:
         raise _bad(source, "the file is empty")
     if data.startswith(b"\xef\xbb\xbf"):
         raise _bad(source, "it starts with a byte order mark")
-    try:
-        text = data.decode("utf-8")
-    except UnicodeDecodeError as e:
-        raise _bad(source, f"byte {e.start} is not UTF-8") from None
+    text = decode(data)
+    if not text.isascii() and (clean := text.encode("utf-8", "replace")) != data:
+        start = next((i for i, (a, b) in enumerate(zip(clean, data, strict=False)) if a != b), len(data))
+        raise _bad(source, f"byte {start} is not UTF-8")
     if "\0" in text:
         raise _bad(source, "a NUL byte", text, text.index("\0"))
     value = _parse(text, source)
@@ -171,10 +172,8 @@ def _check_escapes(value: Any, source: str) -> None:
         elif type(item) is str:
             if "\0" in item:
                 raise _bad(source, "a NUL character (\\u0000) in a string")
-            try:
-                item.encode("utf-8")
-            except UnicodeEncodeError:
-                raise _bad(source, "a lone surrogate (\\ud800 to \\udfff) in a string") from None
+            if any(0xD800 <= ord(c) <= 0xDFFF for c in item):
+                raise _bad(source, "a lone surrogate (\\ud800 to \\udfff) in a string")
 
 
 def read_file(path: str, source: str, limit: int = LIMIT) -> bytes:

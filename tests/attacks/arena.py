@@ -24,7 +24,7 @@ from tests.conftest import Bundle, Bundles, runtime_path
 ROUNDS = int(os.environ.get("PYOCI_ROUNDS", "1"))
 WALL = 10.0  # seconds that no single call may take
 Build = Callable[[str, Path], None]  # name of a program in tests/attacks/programs, where to put it
-SIGNS = ("Traceback", "panic", "goroutine ", "Segmentation", "Fatal Python")
+SIGNS = ("Traceback", "panic:", "goroutine ", "Segmentation", "Fatal Python")
 
 
 def tree_hash(top: Path) -> str:

@@ -154,6 +154,17 @@ def test_hook_that_fills_its_output_and_forks_away_holds_nothing(arena: Arena) -
     time.sleep(1)
 
 
+@pytest.mark.parametrize("kind", ["createRuntime", "createContainer", "startContainer", "poststart", "poststop"])
+def test_hook_that_prints_what_is_no_text_is_told_in_one_line(arena: Arena, kind: str) -> None:
+    victim = arena()
+    script = "printf '\\377\\033[31m\\n'; exit 3"
+    victim.config["hooks"] = {kind: [{"path": "/bin/sh", "args": ["sh", "-c", script]}]}
+    done = victim.args("true").run(text=False)
+    assert done.returncode == (0 if kind == "poststop" else 1)
+    assert b"hook /bin/sh failed" in done.stderr and done.stderr.count(b"\n") == 1
+    assert b"\033" not in done.stderr and b"\377" not in done.stderr
+
+
 @pytest.mark.parametrize("path", ["relative", "/no/such", "/etc/passwd", "/"])
 def test_hook_that_cannot_run_is_an_error(arena: Arena, path: str) -> None:
     victim = arena()
@@ -212,6 +223,15 @@ def test_signals_that_the_caller_ignores_are_not_ignored_in_the_container(arena:
     victim = arena()
     result = victim.args("busybox", "grep", "-E", "Sig(Ign|Blk)", "/proc/self/status").run(preexec_fn=ignore)
     assert [int(line.split()[1], 16) for line in result.stdout.splitlines()] == [0, 0], result.stdout
+
+
+def test_a_start_that_fails_before_the_first_line_of_ours_is_one_line(arena: Arena) -> None:
+    victim = arena()
+    victim.args("true")
+    for limit in range(3, 12):
+        call = f"ulimit -n {limit}; exec {runtime_path()} --root {victim.root} run --bundle {victim.path} {victim.name}"
+        done = subprocess.run(["bash", "-c", call], stdin=subprocess.DEVNULL, capture_output=True, text=True)
+        assert done.returncode != 0 and done.stderr.count("\n") == 1, done.stderr
 
 
 def test_environment_of_the_caller_changes_nothing(arena: Arena) -> None:

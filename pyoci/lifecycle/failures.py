@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _WHAT = {
     ops.SETNS: "cannot join namespace",
     ops.FORK: "cannot create namespaces",
+    ops.KEEP: "cannot create the container's process",
     ops.UNSHARE: "cannot create cgroup namespace",
     ops.PROPAGATION: "cannot set mount propagation",
     ops.ROOTFS: "cannot open the root filesystem",
@@ -110,6 +111,9 @@ _BY_OP = {
     (ops.CHDIR, E.ELOOP): "it must be an ordinary directory of the image, not one reached through /proc",
     (ops.SETNS, E.EINVAL): "the namespace is of another kind, or is the caller's own",
     (ops.FORK, E.ENOSPC): "raise the limits under /proc/sys/user (namespaces(7))",
+    (ops.KEEP, E.ENOSPC): "raise the limits under /proc/sys/user (namespaces(7))",
+    (ops.KEEP, E.EPERM): "run as root, or add a user namespace",
+    (ops.KEEP, E.EINVAL): "the kernel lacks one of the namespaces asked for",
     (ops.UNSHARE, E.ENOSPC): "raise the limits under /proc/sys/user (namespaces(7))",
     (ops.FORK, E.EAGAIN): "a limit of processes is reached: the caller's RLIMIT_NPROC, or pids.max of a cgroup",
     (ops.CONSOLE, E.EBADF): "mount a devpts at /dev/pts, as a terminal needs one",

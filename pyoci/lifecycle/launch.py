@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _SIGKILL = 9
+_SLOT_CGROUP = 2047  # the last that the executor has
 _WALL = 0x40000000
 CLONE_NEWUSER = 0x10000000
 
@@ -41,6 +42,7 @@ class Launch:
         "_cgroup",
         "_entered",
         "_fds",
+        "_keeper",
         "_opened",
         "_stage",
         "code",
@@ -70,6 +72,7 @@ class Launch:
         self._fds: dict[int, int] = {}
         self._opened: list[int] = []
         self._stage = -1
+        self._keeper = -1
         self._cgroup = -1
 
     def join(self, files: list[int], unified: int) -> None:
@@ -124,10 +127,10 @@ class Launch:
         if kind is not None:
             self.kill()
         self._close()
-        for fd in (self.pidfd, self.status_fd):
+        for fd in (self.pidfd, self.status_fd, self._keeper):
             if fd >= 0:
                 posix.close(fd)
-        self.pidfd = self.status_fd = -1
+        self.pidfd = self.status_fd = self._keeper = -1
 
     def take(self) -> tuple[int, int]:
         """Give the pidfd, and the pipe that its exit status comes from, to the caller to keep and close."""
@@ -141,14 +144,19 @@ class Launch:
         self._opened.clear()
 
     def kill(self) -> None:
-        """End the process, and wait until it is gone."""
+        """End the process, and wait until it is gone; one that is not known yet ends with the sync channel."""
         for pidfd in (self._stage, self.pidfd):
             if pidfd >= 0:
                 try:
                     native.send_signal(pidfd, _SIGKILL)
                 except ProcessLookupError:
                     pass
-                self.wait(pidfd)
+                if not self._aside:
+                    self.wait(pidfd)
+        if self._keeper >= 0:
+            from pyoci.lifecycle.ended import has_ended
+
+            has_ended(self._keeper)  # it ends with the last of its children
 
     def wait(self, pidfd: int | None = None) -> int:
         """Wait for its end; its exit status as a shell says it (128 + n for signal n), -1 if that is not known."""
@@ -156,8 +164,7 @@ class Launch:
         if self._aside:
             from pyoci.lifecycle.ended import exit_code, has_ended
 
-            has_ended(fd)
-            code = exit_code(self.pid, fd, self.status_fd) if fd == self.pidfd else None
+            code = exit_code(self.pid, fd, self.status_fd) if fd >= 0 and has_ended(fd) else None
             return -1 if code is None else code if code >= 0 else 128 - code
         try:
             info = posix.waitid(posix.P_PIDFD, fd, posix.WEXITED | _WALL)
@@ -190,7 +197,7 @@ class Launch:
                 self._spawn(theirs)
             finally:
                 posix.close(theirs)
-            if self._stage < 0:
+            if self.pidfd >= 0:
                 self._begin()
                 if self.plan.clone_flags & CLONE_NEWUSER:
                     native.go(ours)
@@ -230,31 +237,41 @@ class Launch:
         # A stage is in the cgroups too, and its child is born in them: it may have no right to go there itself
         # once it has joined a user namespace.
         staged = any(op.code == ops.FORK for op in self.plan.ops)
+        flags = 0 if staged else self.plan.clone_flags
+        if self._aside:
+            self._spawn_aside(flags, staged, theirs)
+            return
         self._leave_stdio()
         plan_fd = native.memfd(encode(self.plan, self._fds, theirs))
-        told = -1
         try:
-            if self._aside:
-                self.status_fd, told = posix.pipe2(posix.O_CLOEXEC)
             keep = list(self._fds.values())
-            pid, pidfd = native.spawn(
-                plan_fd,
-                theirs,
-                keep,
-                flags=0 if staged else self.plan.clone_flags,
-                cgroup_fd=self._cgroup,
-                wait_go=not staged and bool(self.plan.clone_flags & CLONE_NEWUSER),
-                aside=self._aside,
-                status_fd=told,
-            )
+            wait_go = bool(flags & CLONE_NEWUSER)
+            pid, pidfd = native.spawn(plan_fd, theirs, keep, flags=flags, cgroup_fd=self._cgroup, wait_go=wait_go)
         finally:
             posix.close(plan_fd)
-            if told >= 0:
-                posix.close(told)
         if staged:
             self._stage = pidfd
         else:
             self.pid, self.pidfd = pid, pidfd
+
+    def _spawn_aside(self, flags: int, staged: bool, theirs: int) -> None:
+        """Spawn a keeper, which makes the process, or its stage."""
+        self.status_fd, told = posix.pipe2(posix.O_CLOEXEC)
+        try:
+            self._fds[ops.SLOT_STATUS] = told
+            cgroup = -1
+            if self._cgroup >= 0:
+                cgroup = _SLOT_CGROUP
+                self._fds[cgroup] = self._cgroup
+            self.plan.ops.insert(0, ops.Op(ops.KEEP, "linux.namespaces", a=flags, b=cgroup, c=int(staged)))
+            self._leave_stdio()
+            plan_fd = native.memfd(encode(self.plan, self._fds, theirs))
+            try:
+                _, self._keeper = native.spawn(plan_fd, theirs, list(self._fds.values()), aside=True)
+            finally:
+                posix.close(plan_fd)
+        finally:
+            posix.close(told)  # so that the pipe ends with the keeper
 
     def _leave_stdio(self) -> None:
         """A caller without standard files may have our fds at their numbers, which are the container's."""
@@ -297,11 +314,11 @@ class Launch:
 
                 raise explain(self.plan, message, self.code)
             if message.type == native.SYNC_PID:
-                self.pid = message.value
-                self.pidfd = posix.pidfd_open(self.pid)
-                self.wait(self._stage)
-                posix.close(self._stage)
-                self._stage = -1
+                self.pid, self.pidfd = message.value, message.pidfd
+                if self._stage >= 0:
+                    self.wait(self._stage)
+                    posix.close(self._stage)
+                    self._stage = -1
                 self._begin()
                 native.go(sync)
             elif message.type == native.SYNC_POINT:
@@ -312,8 +329,7 @@ class Launch:
 
     def _ended(self) -> None:
         """The channel closed: exec has become its program; a create never ends so."""
-        last = self.plan.ops
-        if self._stage >= 0 or any(op.code == ops.WAIT_START for op in last):
+        if self.pidfd < 0 or any(op.code == ops.WAIT_START for op in self.plan.ops):
             status = self.wait(self._stage if self.pidfd < 0 else self.pidfd)
             raise KernelError(
                 "the container's process died while it was set up",

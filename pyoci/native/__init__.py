@@ -80,16 +80,17 @@ def setns(fd: int, kind: int) -> None:
 
 
 class Message:
-    """One record of the sync channel; `detail` is untrusted text."""
+    """One record of the sync channel; `detail` is untrusted text, `pidfd` comes with SYNC_PID and is the reader's."""
 
-    __slots__ = ("detail", "err", "op", "type", "value")
+    __slots__ = ("detail", "err", "op", "pidfd", "type", "value")
 
-    def __init__(self, type_: int, op: int, err: int, value: int, detail: str) -> None:
+    def __init__(self, type_: int, op: int, err: int, value: int, detail: str, pidfd: int = -1) -> None:
         self.type = type_
         self.op = op
         self.err = err
         self.value = value
         self.detail = detail
+        self.pidfd = pidfd
 
 
 _image = (-1, 0, 0)  # fd, device, inode
@@ -153,7 +154,6 @@ def spawn(
     cgroup_fd: int = -1,
     wait_go: bool = False,
     aside: bool = False,
-    status_fd: int = -1,
 ) -> tuple[int, int]:
     """Clone the init program into new namespaces.
 
@@ -164,8 +164,8 @@ def spawn(
         flags: CLONE_NEW* flags (clone(2)).
         cgroup_fd: directory of a v2 cgroup to be born in (CLONE_INTO_CGROUP), or -1.
         wait_go: wait for `go` before the image is run (user namespace).
-        aside: no child of this program, which neither gets a SIGCHLD for it nor finds it by wait(2).
-        status_fd: with `aside`, the end of a pipe that gets its pid and wait status, 32 bits each, when it has ended.
+        aside: no child of this program, which neither gets a SIGCHLD for it nor finds it by wait(2); the plan is to
+            begin with KEEP.
 
     Returns:
         pid and pidfd.
@@ -183,7 +183,7 @@ def spawn(
     kept = ffi.new("int[]", [plan_fd, sync_fd, *keep])
     s.image_fd, s.plan_fd, s.sync_fd = image(), plan_fd, sync_fd
     s.cgroup_fd = cgroup_fd
-    s.flags, s.wait_go, s.aside, s.status_fd = flags, wait_go, aside, status_fd
+    s.flags, s.wait_go, s.aside = flags, wait_go, aside
     s.keep, s.nkeep = kept, len(kept)
     pid = lib.pyoci_spawn(s)
     if pid < 0:
@@ -257,8 +257,9 @@ def send_signal(pidfd: int, number: int) -> None:
 def receive(sync_fd: int) -> Message | None:
     """Wait for the next message; None at the end of the channel. Interrupted by Python's signals."""
     m = ffi.new("struct sync_msg *")
+    pidfd = ffi.new("int *")
     while True:
-        r = lib.pyoci_recv(sync_fd, _stop_fd, m)
+        r = lib.pyoci_recv(sync_fd, _stop_fd, m, pidfd)
         if r != -errno.EINTR:
             break
     if r == -errno.ECANCELED:
@@ -266,7 +267,7 @@ def receive(sync_fd: int) -> Message | None:
     if check(r, "the sync channel broke") == 0:
         return None
     detail = decode(ffi.string(m.detail))
-    return Message(m.type, m.op, m.err, m.value, detail)
+    return Message(m.type, m.op, m.err, m.value, detail, pidfd[0])
 
 
 def go(sync_fd: int) -> None:

@@ -2,9 +2,10 @@
  * program's own wait(2) calls finds it.
  *
  * An exit signal of 0 is not enough for that: execve(2) sets it back to SIGCHLD. So the program's child is
- * one that never execs, and is gone when the call returns. The container's process is below a keeper, an orphan
- * that reaps it and tells its exit status. Without one it would be for pid 1 to reap, and until that does so
- * a pid namespace with a dead exec in it cannot end (kernel/pid_namespace.c, zap_pid_ns_processes). */
+ * one that never execs, and is gone when the call returns. What it leaves is an orphan with the init image, and
+ * the first op of that is KEEP: the container's process is its child, which it reaps, and whose exit status it tells.
+ * If that were the orphan itself, it would be for pid 1 to reap, and until that does so a pid namespace with a dead
+ * exec in it cannot end (kernel/pid_namespace.c, zap_pid_ns_processes). */
 #include <linux/sched.h>
 #include <linux/wait.h>
 #include <signal.h>
@@ -32,42 +33,15 @@ int aside(int (*f)(void *), void *arg)
 	return pid < 0 ? (int)pid : result;
 }
 
-/* In the process that is to be the keeper: makes the container's process, then becomes the init image,
- * told to keep (init.c): it reaps, and writes what it has reaped to the pipe that is its fd 0. */
-__attribute__((noreturn)) static void keeper(struct spawn *s)
+static int image(void *arg)
 {
-	char *argv[] = { (char *)(uintptr_t) "pyoci-keeper", (char *)(uintptr_t) "keep", NULL }, *envp[] = { NULL };
-	int pid = spawn(s);
-	s->result = pid;
-	if (pid > 0) {
-		long r = sys(__NR_unshare, CLONE_FILES); /* the pipe is to survive execveat here, not in the program */
-		if (r >= 0)
-			r = sys(__NR_dup3, s->status_fd, 0, 0);
-		if (r >= 0)
-			r = sys(__NR_execveat, s->image_fd, "", argv, envp, AT_EMPTY_PATH);
-		sys(__NR_pidfd_send_signal, s->pidfd, SIGKILL, 0, 0);
-		s->result = (int)r;
-	}
-	sys(__NR_exit_group, 1);
-	__builtin_unreachable();
+	return spawn(arg);
 }
 
-static int kept(void *arg)
-{
-	struct spawn *s = arg;
-	struct clone_args a = { .flags = CLONE_VM | CLONE_VFORK | CLONE_FILES, .exit_signal = SIGCHLD };
-	s->result = -EIO;
-	long pid = sys(__NR_clone3, &a, sizeof a);
-	if (pid == 0)
-		keeper(s);
-	return pid < 0 ? (int)pid : s->result;
-}
-
-/* Like spawn(), with a process that is no child of the program; its exit status comes over the pipe whose end
- * to write to is s->status_fd. */
+/* Like spawn(), with a process that is no child of the program, but an orphan. */
 int spawn_aside(struct spawn *s)
 {
-	return aside(kept, s);
+	return aside(image, s);
 }
 
 static int hook(void *arg)

@@ -16,6 +16,7 @@ struct ctx {
 	const char *data;
 	uint32_t index; /* of the op under way */
 	int sync;
+	char *name; /* argv[0], as ps shows it */
 	long umask; /* for hooks: the caller's, then the config's; ours is 0 until then */
 	int slots[PLAN_MAX_SLOTS];
 	char detail[SYNC_DETAIL];
@@ -67,6 +68,7 @@ char **plan_vectors(const struct ctx *c, const struct plan_op *op, char **v);
 int fail(struct ctx *c, long err, const char *call, const char *object);
 int sync_point(struct ctx *c, int point);
 int sync_send(struct ctx *c, uint32_t type, int err, int value);
+int sync_send_pid(struct ctx *c, long pid, int pidfd);
 int sync_wait(struct ctx *c);
 
 /* resolve.c: the only way to name something in the root filesystem */
@@ -116,7 +118,7 @@ OPF(umask); OPF(no_new_privs); OPF(bounding); OPF(keep_caps); OPF(setgroups); OP
 OPF(setuid); OPF(set_caps); OPF(ambient); OPF(chdir); OPF(seccomp); OPF(find_exec);
 OPF(wait_start); OPF(hook); OPF(exec); OPF(dup2); OPF(fchown_stdio); OPF(join_cgroup);
 OPF(personality); OPF(scheduler); OPF(io_priority); OPF(cpu_affinity); OPF(memory_policy);
-OPF(write_proc); OPF(own_proc);
+OPF(write_proc); OPF(keep); OPF(own_proc);
 OPF(home);
 
 #endif

@@ -2,7 +2,6 @@
  * with an empty environment; it reads the plan and does it, op by op, then becomes the user's program. */
 #include <linux/magic.h>
 #include <linux/prctl.h>
-#include <linux/wait.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
@@ -52,7 +51,7 @@ const op_fn op_table[OP_LAST] = {
 	[OP_JOIN_CGROUP] = op_join_cgroup, [OP_PERSONALITY] = op_personality, [OP_SCHEDULER] = op_scheduler,
 	[OP_IO_PRIORITY] = op_io_priority, [OP_CPU_AFFINITY] = op_cpu_affinity,
 	[OP_MEMORY_POLICY] = op_memory_policy, [OP_WRITE_PROC] = op_write_proc, [OP_OWN_PROC] = op_own_proc,
-	[OP_HOME] = op_home,
+	[OP_HOME] = op_home, [OP_KEEP] = op_keep,
 };
 
 static struct ctx context; /* in .bss: no stack this large, no allocator */
@@ -152,24 +151,6 @@ static int run(struct ctx *c)
 	return fail(c, -EINVAL, "the plan ends without EXEC", NULL);
 }
 
-/* The keeper: parent of a container's process for a program that is not to see it as its own child (aside.c).
- * Tells (pid, wait status) of each child over fd 0, and ends with the last. Its signals are all blocked. */
-__attribute__((noreturn)) static void keep(void)
-{
-	int32_t told[2];
-	sys(__NR_prctl, PR_SET_NAME, "pyoci:keeper", 0, 0, 0);
-	sys(__NR_close_range, 1, ~0u, 0);
-	sys(__NR_setsid); /* not in the job that a shell ends by its group */
-	sys(__NR_chdir, "/");
-	for (;;) {
-		long pid = sys(__NR_wait4, -1, &told[1], __WALL, 0);
-		if (pid < 0)
-			sys(__NR_exit_group, 0);
-		told[0] = (int32_t)pid;
-		sys(__NR_write, 0, told, sizeof told); /* nobody reads any more: SIGPIPE is blocked */
-	}
-}
-
 __attribute__((used, noreturn)) void init_main(long *sp);
 void init_main(long *sp)
 {
@@ -177,6 +158,7 @@ void init_main(long *sp)
 	/* first of all: no process of a container that we join may trace us or take our fds (CVE-2016-9962) */
 	sys(__NR_prctl, PR_SET_DUMPABLE, 0, 0, 0, 0);
 	char **argv = (char **)(sp + 1);
+	c->name = argv[0];
 	for (char **e = argv + *sp + 1; e; e++)
 		if (!*e) { /* past the (empty) environment stands the auxiliary vector: take AT_RANDOM */
 			for (long *aux = (long *)(e + 1); aux[0]; aux += 2)
@@ -184,8 +166,6 @@ void init_main(long *sp)
 					__stack_chk_guard = *(uintptr_t *)aux[1] & ~(uintptr_t)0xff;
 			break;
 		}
-	if (*sp == 2 && str_eq(argv[1], "keep"))
-		keep();
 	int r = *sp < 2 ? -EINVAL : open_plan(c, parse_fd(argv[1]));
 	if (r < 0)
 		sys(__NR_exit_group, 125);

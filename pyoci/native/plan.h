@@ -59,6 +59,7 @@ enum plan_slot {
 	SLOT_NOTIFY = 12,        /* seccomp listener's socket */
 	SLOT_NOTIFY_STATE = 13,  /* memfd: what the seccomp agent is told */
 	SLOT_OWN_PROC = 14,      /* a procfs of the container's pid namespace that shows processes only */
+	SLOT_STATUS = 15,        /* pipe for the exit status, of a process with a keeper */
 	SLOT_FREE = 16,
 };
 
@@ -117,6 +118,7 @@ enum plan_opcode {
 	OP_WRITE_PROC = 52,
 	OP_HOME = 53,
 	OP_OWN_PROC = 54,
+	OP_KEEP = 55,
 	OP_LAST
 };
 
@@ -140,7 +142,7 @@ enum plan_flag {
 enum sync_type {
 	SYNC_FAIL = 1, /* child: op failed */
 	SYNC_POINT = 2, /* child: at point `op`'s a; waits for SYNC_GO */
-	SYNC_PID = 3,  /* stage: `value` is the pid of the process that goes on */
+	SYNC_PID = 3,  /* stage or keeper: `value` is the pid of the process that goes on; its pidfd comes with it */
 	SYNC_GO = 4,   /* parent */
 	SYNC_WARN = 5,
 };

@@ -2,7 +2,9 @@
 #include <linux/if.h>
 #include <linux/mount.h>
 #include <linux/openat2.h>
+#include <linux/prctl.h>
 #include <linux/sched.h>
+#include <linux/wait.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -21,11 +23,24 @@ OPF(setns)
 	return r < 0 ? fail(c, r, "setns", NULL) : 0;
 }
 
+/* The parent knows us, has mapped our ids, and has put us into our cgroups. */
+static int begin(struct ctx *c, int64_t flags)
+{
+	sync_wait(c);
+	if (!(flags & CLONE_NEWUSER))
+		return 0;
+	set_ids(-1, 0);
+	long r = set_ids(0, -1);
+	return r < 0 ? fail(c, r, "setresuid", "root of the user namespace") : 0;
+}
+
 /* The stage makes the process that goes on, as a child of the runtime (CLONE_PARENT): a shim that
  * waits as a subreaper then owns it. A pid namespace joined by setns holds for children only. */
 OPF(fork)
 {
-	struct clone_args a = { .flags = (uint64_t)op->a | CLONE_PARENT };
+	int pidfd = -1;
+	struct clone_args a = { .flags = (uint64_t)op->a | CLONE_PARENT | CLONE_PIDFD,
+				.pidfd = (uint64_t)(uintptr_t)&pidfd };
 	if (op->flags & FLAG_LEAVE_HOST)
 		forget_host(c);
 	c->detail[0] = 0;
@@ -33,17 +48,57 @@ OPF(fork)
 	if (pid < 0)
 		return fail(c, pid, "clone3", NULL);
 	if (pid > 0) {
-		sync_send(c, SYNC_PID, 0, (int)pid);
+		sync_send_pid(c, pid, pidfd);
 		sys(__NR_exit_group, 0);
 	}
-	sync_wait(c); /* the parent knows us, has mapped our ids, and has put us into our cgroups */
-	if (op->a & CLONE_NEWUSER) {
-		set_ids(-1, 0);
-		long r = set_ids(0, -1);
-		if (r < 0)
-			return fail(c, r, "setresuid", "root of the user namespace");
+	return begin(c, op->a);
+}
+
+/* Parent of a container's process for a program that is not to see it as its own child (aside.c). It tells (pid,
+ * wait status) of each child, as a pair of 32 bits, and ends with the last. */
+__attribute__((noreturn)) static void keep(struct ctx *c, int status)
+{
+	const char name[] = "pyoci-keep"; /* as long as the one that stands there */
+	int32_t told[2];
+	uint64_t all = ~0ull;
+	sys(__NR_rt_sigprocmask, 0 /* SIG_BLOCK */, &all, 0, 8);
+	sys(__NR_dup3, status, 0, 0);
+	sys(__NR_close_range, 1, ~0u, 0);
+	sys(__NR_setsid); /* not in the job that a shell ends by its group */
+	sys(__NR_chdir, "/");
+	sys(__NR_prctl, PR_SET_NAME, "pyoci:keep", 0, 0, 0);
+	if (str_len(c->name) == sizeof name - 1)
+		str_copy(c->name, sizeof name, name);
+	for (;;) {
+		long pid = sys(__NR_wait4, -1, &told[1], __WALL, 0);
+		if (pid < 0)
+			sys(__NR_exit_group, 0);
+		told[0] = (int32_t)pid;
+		sys(__NR_write, 0, told, sizeof told); /* nobody reads any more: SIGPIPE is blocked */
 	}
-	return 0;
+}
+
+OPF(keep)
+{
+	int pidfd = -1;
+	struct clone_args a = { .flags = (uint64_t)op->a | CLONE_PIDFD, .pidfd = (uint64_t)(uintptr_t)&pidfd,
+				.exit_signal = 17 /* SIGCHLD */ };
+	if (op->b >= 0 && op->b < PLAN_MAX_SLOTS) {
+		a.flags |= CLONE_INTO_CGROUP;
+		a.cgroup = (uint64_t)c->slots[op->b];
+	}
+	c->detail[0] = 0;
+	long pid = sys(__NR_clone3, &a, sizeof a);
+	if (pid < 0)
+		return fail(c, pid, "clone3", NULL);
+	if (pid > 0) {
+		if (!op->c)
+			sync_send_pid(c, pid, pidfd);
+		keep(c, c->slots[SLOT_STATUS]);
+	}
+	drop_slot(c, SLOT_STATUS);
+	drop_slot(c, op->b);
+	return op->c ? 0 : begin(c, op->a);
 }
 
 /* A thread that moves only itself ("0" to a v1 tasks file) is spared the lock over all forks and exits

@@ -14,9 +14,13 @@ int fail(struct ctx *c, long err, const char *call, const char *object)
 	return err < 0 ? (int)err : -(int)err;
 }
 
-int sync_send(struct ctx *c, uint32_t type, int err, int value)
+static int send_message(struct ctx *c, uint32_t type, int err, int value, int fd)
 {
 	struct sync_msg m;
+	union {
+		struct cmsghdr h;
+		char space[CMSG_SPACE(sizeof(int))];
+	} control;
 	for (size_t i = 0; i < sizeof m; i++)
 		((char *)&m)[i] = 0;
 	m.type = type;
@@ -24,11 +28,34 @@ int sync_send(struct ctx *c, uint32_t type, int err, int value)
 	m.err = err;
 	m.value = value;
 	str_copy(m.detail, sizeof m.detail, c->detail);
+	struct iovec iov = { &m, sizeof m };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
+	if (fd >= 0) {
+		for (size_t i = 0; i < sizeof control; i++)
+			((volatile char *)&control)[i] = 0;
+		control.h.cmsg_level = SOL_SOCKET;
+		control.h.cmsg_type = SCM_RIGHTS;
+		control.h.cmsg_len = CMSG_LEN(sizeof(int));
+		*(int *)CMSG_DATA(&control.h) = fd;
+		msg.msg_control = &control;
+		msg.msg_controllen = sizeof control;
+	}
 	long r;
 	do
-		r = sys(__NR_sendto, c->sync, &m, sizeof m, MSG_NOSIGNAL, 0, 0);
+		r = sys(__NR_sendmsg, c->sync, &msg, MSG_NOSIGNAL);
 	while (r == -EINTR);
 	return r < 0 ? (int)r : 0;
+}
+
+int sync_send(struct ctx *c, uint32_t type, int err, int value)
+{
+	return send_message(c, type, err, value, -1);
+}
+
+/* Tells of the process that goes on, with a pidfd: a pid alone might be another's by the time it is read. */
+int sync_send_pid(struct ctx *c, long pid, int pidfd)
+{
+	return send_message(c, SYNC_PID, 0, (int)pid, pidfd);
 }
 
 /* Waits for the parent's word. A parent that is gone ends this process: nothing may outlive a create that died. */

@@ -199,9 +199,9 @@ int pyoci_signal(int pidfd, int number)
 	return (int)sys(__NR_pidfd_send_signal, pidfd, number, 0, 0);
 }
 
-/* One message: 1, 0 at the end of the channel, -errno (-EINTR so that Python sees its signals, -ECANCELED
+/* One message, and the pidfd that comes with SYNC_PID, else -1: 1, 0 at the end of the channel, -errno (-EINTR so that Python sees its signals, -ECANCELED
  * when stop_fd is readable). */
-int pyoci_recv(int fd, int stop_fd, struct sync_msg *m)
+int pyoci_recv(int fd, int stop_fd, struct sync_msg *m, int *pidfd)
 {
 	if (stop_fd >= 0) {
 		struct pollfd p[2] = { { fd, POLLIN, 0 }, { stop_fd, POLLIN, 0 } };
@@ -211,15 +211,28 @@ int pyoci_recv(int fd, int stop_fd, struct sync_msg *m)
 		if (!p[0].revents)
 			return -ECANCELED;
 	}
-	long r = sys(__NR_recvfrom, fd, m, sizeof *m, 0, 0, 0);
+	union {
+		struct cmsghdr h;
+		char space[CMSG_SPACE(sizeof(int))];
+	} control;
+	struct iovec iov = { m, sizeof *m };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control };
+	*pidfd = -1;
+	long r = sys(__NR_recvmsg, fd, &msg, MSG_CMSG_CLOEXEC);
 	if (r < 0)
 		return r == -ECONNRESET ? 0 : (int)r;
+	struct cmsghdr *h = CMSG_FIRSTHDR(&msg);
+	if (h && h->cmsg_level == SOL_SOCKET && h->cmsg_type == SCM_RIGHTS && h->cmsg_len == CMSG_LEN(sizeof(int)))
+		memcpy(pidfd, CMSG_DATA(h), sizeof *pidfd);
 	if (r == 0)
 		return 0;
-	if (r != (long)sizeof *m)
-		return -EPROTO;
-	m->detail[SYNC_DETAIL - 1] = 0;
-	return 1;
+	if (r == (long)sizeof *m && (m->type == SYNC_PID) == (*pidfd >= 0)) {
+		m->detail[SYNC_DETAIL - 1] = 0;
+		return 1;
+	}
+	if (*pidfd >= 0)
+		close(*pidfd);
+	return -EPROTO;
 }
 
 int pyoci_go(int fd)

@@ -15,19 +15,17 @@ struct spawn {
 	uint64_t flags;     /* CLONE_NEW* */
 	int cgroup_fd;      /* v2 cgroup directory to be born in, or -1 */
 	int wait_go;        /* wait for SYNC_GO before execveat: a user namespace to be mapped */
-	int aside;          /* no child of the program; see aside.c */
-	int status_fd;      /* aside: pipe for the exit status */
+	int aside;          /* no child of the program, but an orphan, which is to be a keeper; see aside.c */
 	const int *keep;    /* fds that stay open over execveat */
 	int nkeep;
 	int pidfd;          /* out */
-	int result;         /* aside's own */
 };
 
 int pyoci_image(void);
 int pyoci_memfd(const void *data, size_t size);
 int pyoci_spawn(struct spawn *s);
 int pyoci_socketpair(int *two);
-int pyoci_recv(int fd, int stop_fd, struct sync_msg *m);
+int pyoci_recv(int fd, int stop_fd, struct sync_msg *m, int *pidfd);
 int64_t pyoci_now(void);
 int pyoci_signal_fd(int all);
 int64_t pyoci_own_caps(void);

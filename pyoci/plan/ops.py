@@ -80,6 +80,9 @@ CPU_AFFINITY = 50  # u mask of CPUs
 MEMORY_POLICY = 51  # a mode and flags of set_mempolicy(2), u mask of nodes or absent
 WRITE_PROC = 52  #   a slot of a procfs, s path in it ("self/…"), t what to write; READ_BACK; LEAVE_HOST closes it
 OWN_PROC = 54  #     makes SLOT_OWN_PROC
+KEEP = 55  #          a CLONE_NEW* flags of the child, which goes on; this process becomes its keeper, which tells
+#                    exit statuses over SLOT_STATUS; b slot of a v2 cgroup directory for the child to be born in, or
+#                    -1; c 1: the child is a stage, which goes on at once, and of which the parent need not know
 HOME = 53  #         a uid; finds the HOME that EXEC adds, in the image's /etc/passwd
 FCHOWN_STDIO = 45  # a uid, (gid unchanged); pipes, sockets and terminals only
 
@@ -111,6 +114,7 @@ SLOT_STDERR = 11
 SLOT_NOTIFY = 12
 SLOT_NOTIFY_STATE = 13
 SLOT_OWN_PROC = 14
+SLOT_STATUS = 15
 SLOT_FREE = 16
 
 POINT_CGROUP = 1  # the parent has put the process into its cgroups

@@ -68,7 +68,7 @@ def test_sync_messages_are_those_of_the_header():
     header, ours = enum("sync_type"), python(native, "SYNC_")
     assert ours.items() <= header.items()
     sources = "".join(p.read_text() for p in NATIVE.glob("*.c"))
-    sent = set(re.findall(r"sync_send\(\w+, (SYNC_\w+)", sources))
+    sent = set(re.findall(r"(?:sync_send|send_message)\(\w+, (SYNC_\w+)", sources))
     assert sent and sent <= set(ours)  # what C tells the parent, Python knows
     for struct in ("struct sync_msg",):
         built, read = native.ffi.typeof(struct), FFI.typeof(struct)

@@ -310,7 +310,7 @@ class Entry:
         self.write_blob(STATE, jsontext.dumps(state.document()).encode("utf-8", "backslashreplace"))
 
     def write_blob(self, name: str, data: bytes) -> None:
-        """Replace a file of the container as a whole.
+        """Write a file of the container as a whole: others see all of the old one, or all of the new.
 
         Raises:
             OCIError: the state root is full or read-only.
@@ -329,7 +329,11 @@ class Entry:
                     view = view[posix.write(fd, view) :]
             finally:
                 posix.close(fd)
-            posix.rename(temporary, name, src_dir_fd=self.fd, dst_dir_fd=self.fd)
+            # ext4 writes a file out that is renamed over another, which takes up to a millisecond; not after an exchange
+            if native.exchange(self.fd, temporary, name):
+                posix.unlink(temporary, dir_fd=self.fd)
+            else:
+                posix.rename(temporary, name, src_dir_fd=self.fd, dst_dir_fd=self.fd)
         except OSError as e:
             raise OCIError(
                 "cannot write the container's state",

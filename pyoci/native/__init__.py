@@ -270,6 +270,11 @@ def receive(sync_fd: int) -> Message | None:
     return Message(m.type, m.op, m.err, m.value, detail, pidfd[0])
 
 
+def exchange(dirfd: int, one: str, other: str) -> bool:
+    """Have two files take each other's name; False where one is missing, or the filesystem cannot do it."""
+    return int(lib.pyoci_exchange(dirfd, encode(one), encode(other))) == 0
+
+
 def go(sync_fd: int) -> None:
     check(lib.pyoci_go(sync_fd), "the container's process is gone")
 

@@ -235,6 +235,12 @@ int pyoci_recv(int fd, int stop_fd, struct sync_msg *m, int *pidfd)
 	return -EPROTO;
 }
 
+/* Two files take each other's name, in one step (renameat2(2), RENAME_EXCHANGE). */
+int pyoci_exchange(int dirfd, const char *one, const char *other)
+{
+	return (int)sys(__NR_renameat2, dirfd, one, dirfd, other, 2);
+}
+
 int pyoci_go(int fd)
 {
 	struct sync_msg m;

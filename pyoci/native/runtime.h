@@ -31,6 +31,7 @@ int pyoci_signal_fd(int all);
 int64_t pyoci_own_caps(void);
 uint64_t pyoci_checksum(const void *data, size_t size);
 int pyoci_signal(int pidfd, int number);
+int pyoci_exchange(int dirfd, const char *one, const char *other);
 int pyoci_go(int fd);
 int pyoci_listen(int dirfd, const char *name);
 int pyoci_connect(int dirfd, const char *name, int stream);

@@ -8,6 +8,7 @@ import threading
 
 import pytest
 
+from pyoci import native
 from pyoci.errors import OCIError, StateError, UsageError
 from pyoci.state import STATE, VERSION, State, Store, check_id, default_root, parse_state, process_alive
 from pyoci.state import process_start_time as start_time
@@ -43,6 +44,18 @@ def test_a_state_reads_back_equal(entry):
     entry.write(sample())
     assert entry.read().document() == sample().document() | {"created": entry.read().created}
     assert entry.read().annotations == {"k": 'v"\n'}
+
+
+@pytest.mark.parametrize("can_exchange", [True, False])
+def test_a_rewrite_leaves_the_new_state_alone_in_the_folder(entry, monkeypatch, can_exchange):
+    if not can_exchange:
+        monkeypatch.setattr(native, "exchange", lambda *_: False)  # as NFS has it
+    for pid in (7, 8, 9):
+        state = sample()
+        state.pid = pid
+        entry.write(state)
+        assert entry.read().pid == pid and os.listdir(entry.fd) == [STATE]
+    assert native.exchange(entry.fd, STATE, "none") is False
 
 
 def test_keys_of_a_later_version_survive_a_rewrite(entry):

@@ -6,13 +6,15 @@ import json
 
 import pytest
 
+from pyoci import native
 from pyoci.cli import further
 from pyoci.cli.main import run
 from pyoci.spec.generate import default_config
 
 
 @pytest.fixture
-def bundle(tmp_path):
+def bundle(tmp_path, monkeypatch):
+    monkeypatch.setattr(native, "hold_signals", lambda: None)  # the verb would keep this program's from now on
     (tmp_path / "rootfs").mkdir()
     return tmp_path
 

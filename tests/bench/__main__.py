@@ -17,6 +17,7 @@ from tests.bench import inprocess, kernel, machine, many, memory, phases, rows
 from tests.bench.picture import picture
 from tests.bench.report import Report
 from tests.bench.results import Row, Settings
+from tests.bench.spawn import Failed
 from tests.bench.world import REPO, Place, World
 
 ROWS: dict[str, Callable[[World, Settings], Row]] = {
@@ -50,7 +51,7 @@ def measure(place: Place, options: argparse.Namespace) -> int:
     for key, row in ROWS.items():
         if key in wanted:
             print(f"bench: {key} (load {machine.load()})", file=sys.stderr, flush=True)
-            report.rows.append(row(world, settings))
+            report.rows.append(attempt(key, row, world, settings))
     if "phases" in wanted:
         print("bench: phases", file=sys.stderr, flush=True)
         report.phases, report.phases_how = phases.measure(world, settings)
@@ -59,7 +60,17 @@ def measure(place: Place, options: argparse.Namespace) -> int:
     print(report.markdown())
     for goal in report.unmet:
         print(f"bench: not met: {goal}", file=sys.stderr)
-    return 1 if options.strict and report.unmet else 0
+    failed = any(row.failed for row in report.rows)
+    return 1 if failed or (options.strict and report.unmet) else 0
+
+
+def attempt(key: str, measure_row: Callable[[World, Settings], Row], world: World, settings: Settings) -> Row:
+    """A row; where it fails one that says so, so that the others are told all the same."""
+    try:
+        return measure_row(world, settings)
+    except (Failed, OSError) as e:
+        print(f"bench: {key} failed: {e}", file=sys.stderr, flush=True)
+        return Row(key, key, "", skipped=f"it failed: {str(e)[:200]}", failed=True)
 
 
 def write(report: Report, folder: Path) -> None:

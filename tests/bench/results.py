@@ -43,6 +43,7 @@ class Row:
         goals: what is wanted of them.
         how: how it was measured, in a sentence or two.
         skipped: why it was not, or "".
+        failed: it was skipped because a command failed.
     """
 
     key: str
@@ -52,6 +53,7 @@ class Row:
     goals: list[Goal] = field(default_factory=list)
     how: str = ""
     skipped: str = ""
+    failed: bool = False
 
     def ratio(self, one: str, other: str, bound: float | None, *, at_least: bool = False) -> None:
         """Add a goal: the median of one over that of the other."""

@@ -24,7 +24,6 @@ class Spawner:
     """
 
     def __init__(self, log: Path) -> None:
-        self.log = log
         self._null = os.open("/dev/null", os.O_RDWR)
         self._log = os.open(log, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
 
@@ -73,7 +72,8 @@ class Spawner:
 
     def errors(self) -> str:
         """The end of the log."""
-        return self.log.read_text(errors="replace")[-500:].strip()
+        size = os.fstat(self._log).st_size
+        return os.pread(self._log, 500, max(0, size - 500)).decode(errors="replace").strip()
 
 
 def await_end(pid: int, timeout: float) -> None:

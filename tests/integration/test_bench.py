@@ -93,3 +93,12 @@ def test_a_run_that_is_ended_leaves_nothing(tmp_path: Path, whom: str, number: s
         time.sleep(0.05)
     assert left == []
     assert process.returncode != 0
+
+
+def test_a_runtime_that_fails_is_said_and_the_other_rows_are_measured(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setenv("PYOCI_RUNTIME", "/bin/false")
+    process = bench(tmp_path, "--only", "run", "--only", "peak")
+    text, errors = process.communicate(timeout=60)
+    assert process.returncode == 1 and "Traceback" not in errors
+    assert "run failed" in errors and "| run | skipped: it failed" in text and "| peak | skipped: it failed" in text
+    assert left_behind(process.pid, tmp_path) == []

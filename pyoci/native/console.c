@@ -37,24 +37,9 @@ static long send_master(struct ctx *c, int master)
 {
 	unsigned number = 0;
 	sys(__NR_ioctl, master, 0x80045430 /* TIOCGPTN */, &number);
-	char name[32] = "/dev/pts/", digits[12], *p = digits + sizeof digits - 1;
-	for (*p = 0; p == digits + sizeof digits - 1 || number; number /= 10)
-		*--p = (char)('0' + number % 10);
-	str_append(name, sizeof name, p);
-	union {
-		struct cmsghdr h;
-		char space[CMSG_SPACE(sizeof(int))];
-	} control;
-	struct iovec iov = { name, str_len(name) };
-	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control,
-			    .msg_controllen = CMSG_SPACE(sizeof(int)) };
-	for (size_t i = 0; i < sizeof control; i++)
-		((volatile char *)&control)[i] = 0;
-	control.h.cmsg_level = SOL_SOCKET;
-	control.h.cmsg_type = SCM_RIGHTS;
-	control.h.cmsg_len = CMSG_LEN(sizeof(int));
-	*(int *)CMSG_DATA(&control.h) = master;
-	return sys(__NR_sendmsg, c->slots[SLOT_CONSOLE_SOCKET], &m, MSG_NOSIGNAL);
+	char name[32] = "/dev/pts/", digits[DECIMAL];
+	str_append(name, sizeof name, decimal(digits, number));
+	return send_with_fd(c->slots[SLOT_CONSOLE_SOCKET], name, str_len(name), master);
 }
 
 /* /dev/console shows the slave; bound by fd, never by a name the image could have planted (CVE-2025-52565). */

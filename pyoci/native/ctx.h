@@ -66,6 +66,7 @@ char **plan_vectors(const struct ctx *c, const struct plan_op *op, char **v);
 
 /* report.c: every failure leaves the executor through fail(), which notes the call and its object */
 int fail(struct ctx *c, long err, const char *call, const char *object);
+long send_with_fd(int socket, const void *data, size_t size, int fd);
 int sync_point(struct ctx *c, int point);
 int sync_send(struct ctx *c, uint32_t type, int err, int value);
 int sync_send_pid(struct ctx *c, long pid, int pidfd);

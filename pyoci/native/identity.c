@@ -6,7 +6,6 @@
 #include <linux/seccomp.h>
 #include <linux/securebits.h>
 #include <sys/mman.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 
 #include "ctx.h"
@@ -108,27 +107,6 @@ OPF(ambient)
 	DONE(r, "prctl(PR_CAP_AMBIENT)");
 }
 
-/* Hands the listener to the agent: its fd, with the container process state (config-linux, "Seccomp") as the text.
- * The filter holds for us already: this is the one system call that it must not keep waiting. */
-static long send_listener(struct ctx *c, int socket, int listener, char *text, size_t size)
-{
-	union {
-		struct cmsghdr h;
-		char space[CMSG_SPACE(sizeof(int))];
-	} control;
-	struct iovec iov = { text, size };
-	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control,
-			    .msg_controllen = CMSG_SPACE(sizeof(int)) };
-	for (size_t i = 0; i < sizeof control; i++)
-		((volatile char *)&control)[i] = 0;
-	control.h.cmsg_level = SOL_SOCKET;
-	control.h.cmsg_type = SCM_RIGHTS;
-	control.h.cmsg_len = CMSG_LEN(sizeof(int));
-	*(int *)CMSG_DATA(&control.h) = listener;
-	long n = sys(__NR_sendmsg, c->slots[socket], &m, MSG_NOSIGNAL);
-	return n >= 0 && (size_t)n != size ? -EMSGSIZE : n;
-}
-
 OPF(seccomp)
 {
 	struct sock_fprog prog = { (unsigned short)(op->u_len / 8), NULL };
@@ -147,7 +125,10 @@ OPF(seccomp)
 	long listener = sys(__NR_seccomp, SECCOMP_SET_MODE_FILTER, op->a | SECCOMP_FILTER_FLAG_NEW_LISTENER, &prog);
 	if (listener < 0)
 		return fail(c, listener, "seccomp", NULL);
-	long r = send_listener(c, (int)op->b, (int)listener, (char *)text, (size_t)size);
+	/* the filter holds for us already: this is the one system call that it must not keep waiting */
+	long r = send_with_fd(c->slots[op->b], (void *)text, (size_t)size, (int)listener);
+	if (r >= 0 && r != size)
+		r = -EMSGSIZE;
 	DONE(r, "send the listener to the seccomp agent"); /* both are CLOEXEC */
 }
 

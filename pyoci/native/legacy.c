@@ -39,11 +39,8 @@ static int has_mounts_below(struct ctx *c, int fd)
 int legacy_attr(struct ctx *c, int fd, uint64_t set, uint64_t clr, uint64_t propagation, int recursive)
 {
 	/* "/proc" is still the host's, and checked to be a procfs: every plan makes its mounts before it moves the root */
-	char path[32] = "/proc/self/fd/", digits[12], *p = digits + sizeof digits - 1;
-	int number = fd;
-	for (*p = 0; p == digits + sizeof digits - 1 || number; number /= 10)
-		*--p = (char)('0' + number % 10);
-	str_append(path, sizeof path, p);
+	char path[40] = "/proc/self/fd/", digits[DECIMAL];
+	str_append(path, sizeof path, decimal(digits, (uint64_t)fd));
 	long r = 0;
 	if (set | clr) {
 		struct statfs fs;

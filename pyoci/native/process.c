@@ -161,11 +161,8 @@ OPF(sysctl)
 
 OPF(oom_score_adj)
 {
-	char text[24], *p = text + sizeof text - 1;
-	long v = (long)op->a, n = v < 0 ? -v : v;
-	for (*p = 0; p == text + sizeof text - 1 || n; n /= 10)
-		*--p = (char)('0' + n % 10);
-	if (v < 0)
+	char text[DECIMAL], *p = decimal(text, (uint64_t)(op->a < 0 ? -op->a : op->a)); /* -1000 to 1000 */
+	if (op->a < 0)
 		*--p = '-';
 	return proc_write(c, c->slots[SLOT_PROC], "self/oom_score_adj", p, 0);
 }

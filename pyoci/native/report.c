@@ -14,13 +14,32 @@ int fail(struct ctx *c, long err, const char *call, const char *object)
 	return err < 0 ? (int)err : -(int)err;
 }
 
-static int send_message(struct ctx *c, uint32_t type, int err, int value, int fd)
+/* One message over a socket, with an fd (SCM_RIGHTS) unless that is -1; the bytes sent, or -errno. */
+long send_with_fd(int socket, const void *data, size_t size, int fd)
 {
-	struct sync_msg m;
 	union {
 		struct cmsghdr h;
 		char space[CMSG_SPACE(sizeof(int))];
 	} control;
+	for (size_t i = 0; i < sizeof control; i++)
+		((volatile char *)&control)[i] = 0;
+	control.h.cmsg_level = SOL_SOCKET;
+	control.h.cmsg_type = SCM_RIGHTS;
+	control.h.cmsg_len = CMSG_LEN(sizeof(int));
+	*(int *)CMSG_DATA(&control.h) = fd;
+	struct iovec iov = { (void *)(uintptr_t)data, size };
+	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = fd < 0 ? NULL : &control,
+			    .msg_controllen = fd < 0 ? 0 : CMSG_SPACE(sizeof(int)) };
+	long r;
+	do
+		r = sys(__NR_sendmsg, socket, &m, MSG_NOSIGNAL);
+	while (r == -EINTR);
+	return r;
+}
+
+static int send_message(struct ctx *c, uint32_t type, int err, int value, int fd)
+{
+	struct sync_msg m;
 	for (size_t i = 0; i < sizeof m; i++)
 		((char *)&m)[i] = 0;
 	m.type = type;
@@ -28,22 +47,7 @@ static int send_message(struct ctx *c, uint32_t type, int err, int value, int fd
 	m.err = err;
 	m.value = value;
 	str_copy(m.detail, sizeof m.detail, c->detail);
-	struct iovec iov = { &m, sizeof m };
-	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
-	if (fd >= 0) {
-		for (size_t i = 0; i < sizeof control; i++)
-			((volatile char *)&control)[i] = 0;
-		control.h.cmsg_level = SOL_SOCKET;
-		control.h.cmsg_type = SCM_RIGHTS;
-		control.h.cmsg_len = CMSG_LEN(sizeof(int));
-		*(int *)CMSG_DATA(&control.h) = fd;
-		msg.msg_control = &control;
-		msg.msg_controllen = sizeof control;
-	}
-	long r;
-	do
-		r = sys(__NR_sendmsg, c->sync, &msg, MSG_NOSIGNAL);
-	while (r == -EINTR);
+	long r = send_with_fd(c->sync, &m, sizeof m, fd);
 	return r < 0 ? (int)r : 0;
 }
 

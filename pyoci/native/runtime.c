@@ -64,7 +64,7 @@ int pyoci_memfd(const void *data, size_t size)
 __attribute__((noreturn)) static void child(const struct spawn *s)
 {
 	uint64_t none = 0;
-	char arg[12], *p = arg + sizeof arg - 1;
+	char arg[DECIMAL];
 	struct sync_msg m;
 	if (s->wait_go) { /* a user namespace: without a mapping execve would drop all capabilities */
 		long r = sys(__NR_recvfrom, s->sync_fd, &m, sizeof m, 0, 0, 0);
@@ -84,7 +84,6 @@ __attribute__((noreturn)) static void child(const struct spawn *s)
 	sys(__NR_rt_sigprocmask, 2 /* SIG_SETMASK */, &none, 0, 8);
 	for (int i = 0; i < s->nkeep; i++)
 		sys(__NR_fcntl, s->keep[i], F_SETFD, 0);
-	*p = 0;
 	for (int fd = 0; fd < 3; fd++) { /* closed in the caller, or soon: the number is not for the next file opened */
 		long f = sys(__NR_fcntl, fd, F_GETFD);
 		if (f >= 0 && !(f & FD_CLOEXEC))
@@ -95,11 +94,7 @@ __attribute__((noreturn)) static void child(const struct spawn *s)
 		else
 			sys(__NR_dup3, null, fd, 0);
 	}
-	int n = s->plan_fd;
-	do
-		*--p = (char)('0' + n % 10);
-	while (n /= 10);
-	char *argv[] = { (char *)(uintptr_t) "pyoci-init", p, NULL }, *envp[] = { NULL };
+	char *argv[] = { (char *)(uintptr_t) "pyoci-init", decimal(arg, (uint64_t)s->plan_fd), NULL }, *envp[] = { NULL };
 	long r = sys(__NR_execveat, s->image_fd, "", argv, envp, AT_EMPTY_PATH);
 	for (size_t i = 0; i < sizeof m; i++)
 		((volatile char *)&m)[i] = 0;

@@ -70,6 +70,19 @@ static inline const char *str_chr(const char *s, char c)
 	return NULL;
 }
 
+#define DECIMAL 21 /* digits, and a NUL, of any uint64_t */
+
+/* The number as text at the end of `buf`; gives where it begins. */
+static inline char *decimal(char buf[DECIMAL], uint64_t n)
+{
+	char *p = buf + DECIMAL - 1;
+	*p = 0;
+	do
+		*--p = (char)('0' + n % 10);
+	while (n /= 10);
+	return p;
+}
+
 /* Copies at most size - 1 bytes and always terminates; returns 0 or -36 (ENAMETOOLONG). */
 static inline int str_copy(char *to, size_t size, const char *from)
 {

@@ -107,7 +107,8 @@ def test_sockets_of_a_service_manager_are_handed_on(
 
 
 @pytest.mark.parametrize("new", [True, False])
-def test_session_keyring(bundle: Bundle, new: bool) -> None:
+def test_session_keyring(bundles: Bundles, new: bool) -> None:
+    bundle = bundles(f"keys-{new}-{os.getpid()}")  # a name that no keyring of another test has had
     bundle.config["linux"]["maskedPaths"] = []
     flags = [] if new else ["--no-new-keyring"]
     result = bundle.sh("cat /proc/keys || true").run(*flags)

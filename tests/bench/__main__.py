@@ -86,6 +86,7 @@ def write(report: Report, folder: Path) -> None:
 def child(place: Place, parent: int, options: argparse.Namespace) -> int:
     """Measure in a process of its own; one that outlives its parent clears up."""
     kernel.die_with_parent(signal.SIGTERM)
+    kernel.prefer_us()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, _interrupt)
     try:

@@ -38,7 +38,8 @@ def picture(rows: list[Row], caption: str) -> str:
 
 def _group(parts: list[str], row: Row, y: int) -> int:
     """Draw one row from y down; where the next begins."""
-    parts.append(_text(16, y, f"{row.title} ({row.unit})".replace("`", ""), "title"))
+    unit = f"{row.unit}; more is better" if row.unit == "per second" else row.unit
+    parts.append(_text(16, y, f"{row.title} ({unit})".replace("`", ""), "title"))
     y += TITLE - BAR // 2
     medians = {name: sample.median for name, sample in row.samples.items()}
     longest = max(medians.values())

@@ -161,6 +161,7 @@ class World:
         kernel.unshare_mounts()
         kernel.mount("tmpfs", str(self.state), "tmpfs", 0, "mode=700")
         self.notes.append("State roots are on a tmpfs, as /run is on most machines.")
+        self.notes.append("The benchmark has the highest priority (nice -20, of its scheduling group too).")
         self.usual = self.v1 = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
         unified = "/sys/fs/cgroup/unified"
         if unified in hierarchies():

@@ -146,6 +146,10 @@ sys.meta_path.insert(0, Finder)
 sys.meta_path.append(Rest)
 
 if sys.argv[1:] == ["--check-launcher"]:  # the build asks: do both phases work with this interpreter?
+    try:
+        b"\xff".decode()
+    except UnicodeDecodeError:  # an ImportError, were there no registry of codecs
+        pass
     import json
     import subprocess
 

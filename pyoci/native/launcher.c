@@ -72,13 +72,14 @@ static PyObject *module_code(PyObject *self, PyObject *name)
 	Py_RETURN_NONE;
 }
 
+static int completed;
+
 /* The second phase of the interpreter's start. */
 static PyObject *complete(PyObject *self, PyObject *none)
 {
 	(void)self, (void)none;
-	static int done;
-	if (!done) {
-		done = 1;
+	if (!completed) {
+		completed = 1;
 		if (__real__Py_Deepfreeze_Init && __real__Py_Deepfreeze_Init() < 0)
 			return PyErr_NoMemory();
 		PyGC_Enable(); /* no hot verb, and perhaps a long one */
@@ -88,6 +89,31 @@ static PyObject *complete(PyObject *self, PyObject *none)
 					    status.err_msg ? status.err_msg : "unknown");
 	}
 	Py_RETURN_NONE;
+}
+
+/* Finds codecs other than those that str and bytes have built in. */
+static PyObject *find_codec(PyObject *self, PyObject *name)
+{
+	PyObject *done = complete(self, NULL), *encodings = done ? PyImport_ImportModule("encodings") : NULL;
+	PyObject *found = encodings ? PyObject_CallMethod(encodings, "search_function", "O", name) : NULL;
+	Py_XDECREF(encodings);
+	Py_XDECREF(done);
+	return found;
+}
+
+/* Text that is not valid UTF-8 has CPython look for an error handler, and so set up its registry of codecs, which imports
+ * the package `encodings`: in the first phase that fails, and the registry stays without it for good. So it is set up
+ * here, where it fails early and cheaply, and gets a search of ours instead. */
+static void prepare_codecs(void)
+{
+	static PyMethodDef def = { "find_codec", find_codec, METH_O, NULL };
+	PyObject *search = PyCFunction_New(&def, NULL);
+	if (search && PyCodec_Register(search) < 0) {
+		PyErr_Clear(); /* no module named encodings: the registry is there all the same */
+		PyCodec_Register(search);
+	}
+	PyErr_Clear();
+	Py_XDECREF(search);
 }
 
 static PyMethodDef methods[] = {
@@ -235,6 +261,7 @@ int main(int argc, char **argv)
 	if (find_libdir())
 		return 1;
 	start(argc, argv);
+	prepare_codecs();
 	PyGC_Disable(); /* a verb makes no garbage worth a search, and the process ends with it */
 	PyObject *args = PyList_New(0);
 	for (int i = 0; args && i < argc; i++) {

@@ -153,7 +153,10 @@ def _action(obj: Obj, key: str, errno_key: str) -> int:
         return action | (_EPERM if value is None else value)
     if value:
         raise ConfigError(
-            f"{errno_key} with {name}", where=f"{obj.path}.{errno_key}", why="only ERRNO and TRACE carry it"
+            f"{errno_key} with {name}",
+            where=f"{obj.path}.{errno_key}",
+            why="only ERRNO and TRACE carry it",
+            todo="remove it",
         )
     return action
 
@@ -202,7 +205,10 @@ def _add_architectures(lib: Any, handle: Any, profile: Profile) -> list[int]:
         token = lib.seccomp_arch_resolve_name(name)
         if not token:
             raise ConfigError(
-                f"unknown architecture {name.decode()[:40]!r}", where=where, why="libseccomp does not know it"
+                f"unknown architecture {name.decode()[:40]!r}",
+                where=where,
+                why="libseccomp does not know it",
+                todo="correct or remove it",
             )
         code = lib.seccomp_arch_add(handle, token)
         if code < 0 and code != -17:  # EEXIST: the native one is there from the start
@@ -258,6 +264,7 @@ def _fitting(bpf: bytes, where: str) -> bytes:
             "seccomp profile is too large",
             where=where,
             why=f"{len(bpf) // 8} instructions, kernel limit 4096",
+            todo="merge rules, or name fewer architectures",
         )
     return bpf
 

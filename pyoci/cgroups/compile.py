@@ -64,7 +64,9 @@ def cgroup_path(cgroups_path: str | None, container_id: str, default: str) -> st
     if not cgroups_path:
         return f"{default.rstrip('/')}/{container_id}"
     if len(cgroups_path) > 4000 or "\0" in cgroups_path or "\n" in cgroups_path:
-        raise ConfigError("cgroup path is too long or has a control character", where=where)
+        raise ConfigError(
+            "cgroup path is too long or has a control character", where=where, todo="shorten or correct it"
+        )
     if cgroups_path.count(":") == 2 and "/" not in cgroups_path:
         raise ConfigError(
             "cgroup path in systemd's form", where=where, todo="use --systemd-cgroup with it, or a path with slashes"

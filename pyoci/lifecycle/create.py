@@ -101,7 +101,7 @@ class Creation:
             raise ConfigError(
                 "no config.json: no such file or directory", where=path, todo="give the bundle's folder with --bundle"
             ) from None
-        self.spec = Obj(jsontext.loads(self.raw, path), "")
+        self.spec = Obj(jsontext.load_object(self.raw, path))
 
     def terminal(self) -> None:
         """For `run`: shows the terminal itself; a create gets a console socket from its caller."""
@@ -288,17 +288,20 @@ class Creation:
 
 def write_pid_file(path: str, pid: int) -> None:
     """Write a pid file: digits only, replaced as a whole, never through a symlink."""
-    temporary = f"{path}.{posix.getpid()}.tmp"
+    temporary, made = f"{path}.{posix.getpid()}.tmp", False
     try:
         fd = posix.open(
             temporary, posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | posix.O_NOFOLLOW | posix.O_CLOEXEC, 0o644
         )
+        made = True
         try:
             posix.write(fd, str(pid).encode())
         finally:
             posix.close(fd)
         posix.rename(temporary, path)
     except OSError as e:
+        if made:
+            posix.unlink(temporary)
         raise OCIError(
             f"cannot write the pid file {path}",
             where="--pid-file",

@@ -170,8 +170,10 @@ def _process(request: ExecRequest, spec: Obj) -> Obj:
         try:
             raw = jsontext.read_file(request.process_file, request.process_file)
         except FileNotFoundError:
-            raise ConfigError("no such file or directory", where=f"--process {request.process_file}") from None
-        return Obj(jsontext.loads(raw, request.process_file), "process")
+            raise ConfigError(
+                "no such file or directory", where=f"--process {request.process_file}", todo="correct the path"
+            ) from None
+        return Obj(jsontext.load_object(raw, request.process_file), "process")
     if not request.args:
         raise OCIError("no command to run", todo="pyoci exec ID COMMAND [ARG…], or --process FILE")
     own = spec.obj("process")

@@ -267,4 +267,6 @@ def _version(spec: Obj) -> None:
     if len(core) != 3 or not all(p.isascii() and p.isdigit() and (p == "0" or p[0] != "0") for p in core):
         raise ConfigError(f"not a version: {text[:40]!r}", where="ociVersion", todo='write it as "1.2.0"')
     if core[0] != "1":
-        raise ConfigError(f"version {text[:40]} is not supported", where="ociVersion", why="pyoci knows version 1")
+        raise ConfigError(
+            f"version {text[:40]} is not supported", where="ociVersion", todo="pyoci knows version 1: write such a one"
+        )

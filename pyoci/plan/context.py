@@ -72,7 +72,9 @@ class Context:
         """
         if self.next_slot >= SLOT_JOIN:
             raise ConfigError(
-                "too many bind mounts and namespaces", why=f"{SLOT_JOIN - ops.SLOT_FREE} can be handed over"
+                "too many bind mounts and namespaces",
+                why=f"{SLOT_JOIN - ops.SLOT_FREE} can be handed over",
+                todo="drop some",
             )
         self.next_slot += 1
         return self.next_slot - 1

@@ -92,12 +92,14 @@ def _groups(value: object, where: str) -> list[int]:
     if value is None:
         return []
     if not isinstance(value, list):
-        raise ConfigError("expected a list of group ids", where=where)
+        raise ConfigError("expected a list of group ids", where=where, todo="correct its type")
     for i, gid in enumerate(value):
         if type(gid) is not int or not 0 <= gid <= ID_MAX:
-            raise ConfigError("not a group id", where=f"{where}[{i}]", why=f"an integer from 0 to {ID_MAX}")
+            raise ConfigError("not a group id", where=f"{where}[{i}]", todo=f"give an integer from 0 to {ID_MAX}")
     if len(value) > 65536:
-        raise ConfigError("more than 65536 additional groups", where=where, why="NGROUPS_MAX, setgroups(2)")
+        raise ConfigError(
+            "more than 65536 additional groups", where=where, why="NGROUPS_MAX, setgroups(2)", todo="drop some"
+        )
     return value
 
 
@@ -120,12 +122,19 @@ def _rlimits(ctx: Context) -> list[tuple[int, int, int, str]]:
             raise unknown("rlimit", name, at(limit, "type"), RLIMITS)
         number = RLIMITS.index(name)
         if number in found:
-            raise ConfigError(f"{name} given twice", where=limit.path, why=f"first at {found[number][3]}")
+            raise ConfigError(
+                f"{name} given twice", where=limit.path, why=f"first at {found[number][3]}", todo="keep one"
+            )
         soft, hard = (limit.number(key, 0, (1 << 64) - 1) for key in ("soft", "hard"))
         if soft is None or hard is None:
-            raise ConfigError("rlimit needs soft and hard", where=limit.path)
+            raise ConfigError("rlimit needs soft and hard", where=limit.path, todo="give both")
         if soft > hard:
-            raise ConfigError(f"{name}: soft {soft} is above hard {hard}", where=limit.path, why="setrlimit(2), EINVAL")
+            raise ConfigError(
+                f"{name}: soft {soft} is above hard {hard}",
+                where=limit.path,
+                why="setrlimit(2), EINVAL",
+                todo="raise hard",
+            )
         if number == RLIMIT_NOFILE and hard > ctx.facts.nr_open:
             raise ConfigError(
                 f"{name}: hard {hard} is above fs.nr_open",

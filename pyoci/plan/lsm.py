@@ -32,7 +32,7 @@ def check(ctx: Context) -> None:
                 todo=f"remove it, or boot with {module}",
             )
         if value and ("\n" in value or len(value) > 4000):
-            raise ConfigError(f"{key} is no label", where=at(obj, key), why="one line of at most 4000 bytes")
+            raise ConfigError(f"{key} is no label", where=at(obj, key), todo="give one line of at most 4000 bytes")
 
 
 def prepare(ctx: Context) -> None:

@@ -52,7 +52,9 @@ class Mount:
     def __init__(self, obj: Obj) -> None:
         destination = obj.need("destination")
         if not destination:
-            raise ConfigError("mount without a destination", where=at(obj, "destination"))
+            raise ConfigError(
+                "mount without a destination", where=at(obj, "destination"), todo="name a path in the image"
+            )
         self.obj = obj
         self.where = obj.path
         self.target = clean(destination)
@@ -130,7 +132,7 @@ def _check(mount: Mount) -> None:
         return
     if mount.opts.bind:
         if not mount.source:
-            raise ConfigError("bind mount without a source", where=at(obj, "source"))
+            raise ConfigError("bind mount without a source", where=at(obj, "source"), todo="name a path of the host")
     elif not mount.fstype or mount.fstype == "none":
         raise ConfigError(
             "mount without a filesystem type",

@@ -154,17 +154,25 @@ def _ranges(rows: list[Obj]) -> list[tuple[int, int, int]]:
                 "mapping needs containerID, hostID and a size above 0", where=row.path, todo="give all three"
             )
         if inside + size - 1 > ID_MAX or outside + size - 1 > ID_MAX:
-            raise ConfigError("mapping runs past the largest id", where=row.path, why=f"ids end at {ID_MAX}")
+            raise ConfigError(
+                "mapping runs past the largest id", where=row.path, why=f"ids end at {ID_MAX}", todo="lower its size"
+            )
         for a, b, n in found:
             if (inside < a + n and a < inside + size) or (outside < b + n and b < outside + size):
                 raise ConfigError(
                     "mapping overlaps an earlier one",
                     where=row.path,
                     why="user_namespaces(7): ranges are disjoint",
+                    todo="move or shorten one of them",
                 )
         found.append((inside, outside, size))
     if len(found) > 340:
-        raise ConfigError("more than 340 id mappings", where=rows[340].path, why="kernel limit, user_namespaces(7)")
+        raise ConfigError(
+            "more than 340 id mappings",
+            where=rows[340].path,
+            why="kernel limit, user_namespaces(7)",
+            todo="merge ranges that follow each other",
+        )
     return found
 
 

@@ -89,7 +89,11 @@ def protect(ctx: Context) -> None:
     root = ctx.spec.obj("root")
     if root is not None and root.flag("readonly"):
         if not ctx.own_mounts:
-            raise ConfigError("read-only root without a mount namespace", where="root.readonly")
+            raise ConfigError(
+                "read-only root without a mount namespace",
+                where="root.readonly",
+                todo='add {"type": "mount"} to linux.namespaces',
+            )
         ctx.add(ops.ROOT_READONLY, "root.readonly")
 
 
@@ -117,7 +121,9 @@ def switch(ctx: Context) -> None:
 def _name(ctx: Context, key: str, name: str, where: str) -> None:
     raw = encode(name, where)
     if len(raw) > 64:
-        raise ConfigError(f"{key} is longer than 64 bytes", where=where, why="sethostname(2), EINVAL")
+        raise ConfigError(
+            f"{key} is longer than 64 bytes", where=where, why="sethostname(2), EINVAL", todo="shorten it"
+        )
     ctx.add(_NAMES[key], where, s=raw)
 
 
@@ -140,7 +146,7 @@ def sysctls(ctx: Context) -> None:
             raise ConfigError("not a sysctl name", where=where, todo='write it as "net.ipv4.ip_forward"')
         _namespaced(ctx, parts, where)
         if "\n" in value.strip():
-            raise ConfigError("sysctl value of several lines", where=where)
+            raise ConfigError("sysctl value of several lines", where=where, todo="give one value")
         if parts[0] == "kernel" and parts[1] in _NAMES:
             # Their files belong to the host's root: in a user namespace only the calls are allowed.
             _name(ctx, parts[1], value.strip(), where)

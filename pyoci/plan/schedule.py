@@ -104,7 +104,9 @@ def mask(text: str, where: str) -> bytes:
             raise ConfigError(f"no list: {text[:40]!r}", where=where, todo='write it as "0-3,7"')
         low, high = int(first), int(last)
         if low > high or high >= _BITS:
-            raise ConfigError(f"no range: {part.strip()!r}", where=where, why=f"numbers rise, and end at {_BITS - 1}")
+            raise ConfigError(
+                f"no range: {part.strip()!r}", where=where, todo=f"let numbers rise, and end at {_BITS - 1}"
+            )
         bits |= (1 << high + 1) - (1 << low)
     return bits.to_bytes((bits.bit_length() + 63) // 64 * 8, "little")
 

@@ -10,6 +10,7 @@ from _json import scanstring
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import Any
 
 _BLANK = " \t\n\r"
 _CONSTANTS = ("NaN", "Infinity", "-Infinity")
@@ -101,3 +102,19 @@ def too_deep(text: str, limit: int) -> int:
         elif kind == "m" and word in "]}":
             depth -= 1
     return -1
+
+
+def path_of(document: Any, text: str) -> str:
+    """JSON path of the first string that is `text`, or of the object in which it is a key."""
+    todo: list[tuple[str, Any]] = [("", document)]
+    while todo:
+        path, value = todo.pop(0)
+        if isinstance(value, dict):
+            if text in value:
+                return f"a key of {path or 'the document'}"
+            todo += [(f"{path}.{key}" if path else key, item) for key, item in value.items()]
+        elif isinstance(value, list):
+            todo += [(f"{path}[{i}]", item) for i, item in enumerate(value)]
+        elif value == text:
+            return path or "the document"
+    return "a string"

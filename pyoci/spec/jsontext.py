@@ -12,6 +12,7 @@ from _stat import S_ISREG
 
 from pyoci.errors import ConfigError
 from pyoci.paths import decode
+from pyoci.spec.reader import kind
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -123,6 +124,16 @@ def loads(data: bytes, source: str, limit: int = LIMIT) -> Any:
     return value
 
 
+def load_object(data: bytes, source: str) -> dict[str, Any]:
+    """Parse a JSON document that must be an object; raises as `loads` does."""
+    value = loads(data, source)
+    if type(value) is not dict:
+        raise ConfigError(
+            "the document must be an object", where=source, why=f"it is {kind(value)}", todo="correct the file"
+        )
+    return value
+
+
 def _deep(text: str, source: str) -> ConfigError:
     from pyoci.spec.jsonplace import too_deep
 
@@ -171,9 +182,15 @@ def _check_escapes(value: Any, source: str) -> None:
             todo += item
         elif type(item) is str:
             if "\0" in item:
-                raise _bad(source, "a NUL character (\\u0000) in a string")
+                raise _bad_string(source, "a NUL character (\\u0000)", value, item)
             if any(0xD800 <= ord(c) <= 0xDFFF for c in item):
-                raise _bad(source, "a lone surrogate (\\ud800 to \\udfff) in a string")
+                raise _bad_string(source, "a lone surrogate (\\ud800 to \\udfff)", value, item)
+
+
+def _bad_string(source: str, what: str, document: Any, text: str) -> ConfigError:
+    from pyoci.spec.jsonplace import path_of
+
+    return _bad(source, f"{what} in {path_of(document, text)}")
 
 
 def read_file(path: str, source: str, limit: int = LIMIT) -> bytes:
@@ -193,7 +210,9 @@ def read_file(path: str, source: str, limit: int = LIMIT) -> bytes:
     except FileNotFoundError:
         raise
     except OSError as e:
-        raise ConfigError("cannot read the file", where=source, why=(e.strerror or "").lower()) from None
+        raise ConfigError(
+            "cannot read the file", where=source, why=(e.strerror or "").lower(), todo="correct the path, or its rights"
+        ) from None
     try:
         st = posix.fstat(fd)
         if not S_ISREG(st.st_mode):

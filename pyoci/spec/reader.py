@@ -33,7 +33,10 @@ class Obj:
     def __init__(self, data: Any, path: str = "") -> None:
         if not isinstance(data, dict):
             raise ConfigError(
-                f"{path or 'the document'} must be an object", where=path or ".", why=f"it is {kind(data)}"
+                f"{path or 'the document'} must be an object",
+                where=path or ".",
+                why=f"it is {kind(data)}",
+                todo="correct its type",
             )
         self.data: dict[str, Any] = data
         self.path = path
@@ -75,7 +78,10 @@ class Obj:
             raise self._wrong(key, "a whole number", value)
         if not lo <= value <= hi:
             raise ConfigError(
-                f"{key} is out of range", where=self.at(key), why=f"{str(value)[:40]} is not in {lo}..{hi}"
+                f"{key} is out of range",
+                where=self.at(key),
+                why=f"it is {str(value)[:40]}",
+                todo=f"give one in {lo}..{hi}",
             )
         return value
 
@@ -113,7 +119,8 @@ class Obj:
                 raise ConfigError(
                     f"{key} is out of range",
                     where=self.at(f"{key}[{i}]"),
-                    why=f"{str(value)[:40]} is not in {lo}..{hi}",
+                    why=f"it is {str(value)[:40]}",
+                    todo=f"give one in {lo}..{hi}",
                 )
         return values
 

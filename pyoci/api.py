@@ -17,11 +17,13 @@ from pyoci.hosted import Held, HostedCreation, HostedExecution, plain, warn
 from pyoci.lifecycle.container import Found
 from pyoci.lifecycle.create import create
 from pyoci.lifecycle.delete import delete, delete_found
+from pyoci.lifecycle.events import stats_found
 from pyoci.lifecycle.freeze import pause_found, resume_found
 from pyoci.lifecycle.query import document, pids_found
 from pyoci.lifecycle.request import CreateRequest, ExecRequest
 from pyoci.lifecycle.signal_ import kill_found
 from pyoci.lifecycle.start import start_found
+from pyoci.lifecycle.update import update_found
 from pyoci.process import SIGTERM, Process, Waitable
 from pyoci.state import Stamp, State, Store, check_id, default_root
 from pyoci.stdio import DEVNULL, PIPE, STDOUT, Stdio, StdioLike
@@ -260,7 +262,7 @@ class Container(Waitable):
             OCIError: the program could not be run; the container has stopped then, and is to be deleted.
         """
         with self._open() as found:
-            start_found(found)
+            start_found(found, warn)
             self._known = (found.state, found.stamp)
 
     def kill(self, signal: int | str = SIGTERM, *, all: bool = False) -> None:
@@ -295,6 +297,31 @@ class Container(Waitable):
         """
         with self._open() as found:
             resume_found(found)
+
+    def update(self, resources: Mapping[str, Any]) -> None:
+        """Change its limits, all that are named or none.
+
+        Args:
+            resources: as `linux.resources` of a config. What is not named, or is 0, stays as it is; device rules
+                cannot be changed and are passed over.
+
+        Raises:
+            StateError: it is not running.
+            ConfigError: a value has the wrong type or range; `where` is its path in `resources`.
+            KernelError: the kernel refuses one; the old values stand.
+        """
+        changes = plain(dict(resources), "")
+        with self._open() as found:
+            update_found(found, changes)
+
+    def stats(self) -> dict[str, Any]:
+        """What it uses now, as the data of `pyoci events --stats`: "cpu", "memory", "pids", "blkio" and others.
+
+        Raises:
+            StateError: it is not running.
+        """
+        with self._open() as found:
+            return stats_found(found)
 
     def exec(
         self,

@@ -22,9 +22,14 @@ def stats(root: str, id: str) -> dict[str, Any]:
         Source: runc events(8).
     """
     with Found(root, id) as found:
-        if found.status() == "stopped":
-            raise not_running()
-        return _event("stats", id, found.driver().stats())
+        return _event("stats", id, stats_found(found))
+
+
+def stats_found(found: Found) -> dict[str, Any]:
+    """The data of that event, of a container that is open."""
+    if found.status() == "stopped":
+        raise not_running()
+    return found.driver().stats()
 
 
 def events(root: str, id: str, interval: float) -> Iterator[dict[str, Any]]:

@@ -8,6 +8,10 @@ from pyoci import native
 from pyoci.errors import HookError, KernelError, StateError
 from pyoci.lifecycle.container import Found
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 GATE = "start.sock"
 
 
@@ -28,16 +32,21 @@ def start(root: str, id: str) -> None:
         start_found(found)
 
 
-def start_found(found: Found) -> None:
-    """The same, of a container that is open; where a hook has failed it is gone afterwards."""
+def start_found(found: Found, warn: Callable[[str], None] | None = None) -> None:
+    """The same, of a container that is open; where a hook has failed it is gone afterwards.
+
+    Args:
+        found: the container.
+        warn: called with one line for a poststop hook that fails then, too; standard error if None.
+    """
     try:
         _open_gate(found)
         if found.state.has_poststart:
             _poststart(found)
     except HookError:
-        from pyoci.lifecycle.delete import delete_found
+        from pyoci.lifecycle.delete import delete_found, stderr
 
-        delete_found(found, True)  # runtime-spec runtime, "Lifecycle": it is stopped and destroyed
+        delete_found(found, True, warn or stderr)  # runtime-spec runtime, "Lifecycle": it is stopped and destroyed
         raise
 
 

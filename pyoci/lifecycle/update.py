@@ -28,12 +28,16 @@ def update(root: str, id: str, resources: dict[str, Any]) -> None:
         Source: runc update(8).
     """
     with Found(root, id) as found:
-        found.entry.lock()
-        found.state = found.entry.read()
-        if found.status() not in ("created", "running", "paused"):
-            raise not_running()
-        found.driver().update(_named(resources))
-        _record(found, resources)
+        update_found(found, resources)
+
+
+def update_found(found: Found, resources: dict[str, Any]) -> None:
+    """The same, of a container that is open."""
+    found.lock()
+    if found.status() not in ("created", "running", "paused"):
+        raise not_running()
+    found.driver().update(_named(resources))
+    _record(found, resources)
 
 
 def _named(resources: dict[str, Any]) -> dict[str, Any]:

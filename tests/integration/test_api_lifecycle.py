@@ -299,6 +299,23 @@ def test_limits_and_pid_file_work_as_on_the_command_line(runtime: Runtime, bundl
         assert Path(f"/sys/fs/cgroup/memory{group}/memory.limit_in_bytes").read_text().strip() == str(32 << 20)
 
 
+def test_update_changes_limits_and_stats_tells_the_use(running: Container) -> None:
+    assert running.stats()["pids"]["current"] == 1
+    running.update({"pids": {"limit": 33}, "memory": {"limit": 64 << 20}})
+    stats = running.stats()
+    assert stats["pids"]["limit"] == 33 and stats["memory"]["usage"]["limit"] == 64 << 20
+    stored = json.loads(Path(running.state["bundle"]).parent.joinpath("state", running.id, "config.json").read_text())
+    assert stored["linux"]["resources"]["pids"] == {"limit": 33}
+    with pytest.raises(ConfigError) as caught:
+        running.update({"pids": {"limit": "x"}})
+    assert caught.value.where == "pids.limit"
+    running.kill("KILL")
+    running.wait(10)
+    for step in (running.stats, lambda: running.update({"pids": {"limit": 34}})):
+        with pytest.raises(StateError, match="not running"):
+            step()
+
+
 def test_containers_without_cgroups(bundles: Bundles) -> None:
     bundle = bundles().args("sleep", "100")
     runtime = Runtime(bundles.root, cgroup_manager="disabled")

@@ -64,7 +64,7 @@ def test_every_public_name_is_documented_and_typed(kind):
         assert inspect.getdoc(function), name
         hints = typing.get_type_hints(function)
         wanted = set(inspect.signature(function).parameters) - {"self"} | {"return"}
-        assert hints.keys() == wanted and "Any" not in str(hints["return"]), name
+        assert hints.keys() == wanted and hints["return"] is not typing.Any, name
 
 
 def test_state_keys_are_those_of_the_specification():

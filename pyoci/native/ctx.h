@@ -30,8 +30,9 @@ struct ctx {
 static inline long set_ids(long uid, long gid)
 {
 	long r = gid < 0 ? 0 : sys(__NR_setresgid, gid, gid, gid);
-	if (!r && uid >= 0)
-		r = sys(__NR_setresuid, uid, uid, uid);
+	if (r || uid < 0) /* the uid follows at once */
+		return r;
+	r = sys(__NR_setresuid, uid, uid, uid);
 	sys(__NR_prctl, 4 /* PR_SET_DUMPABLE */, 0, 0, 0, 0);
 	return r;
 }

@@ -14,7 +14,7 @@ from pyoci.cgroups import Disabled
 from pyoci.cgroups.compile import cgroup_path, compile_v1
 from pyoci.cgroups.hierarchies import read_hierarchies
 from pyoci.cgroups.v1 import V1Driver
-from pyoci.errors import ConfigError, OCIError
+from pyoci.errors import ConfigError, KernelError, OCIError
 from pyoci.lifecycle import filters, host
 from pyoci.lifecycle.launch import CLONE_NEWUSER, Launch
 from pyoci.plan import ops
@@ -226,7 +226,14 @@ class Creation:
                 launch.lend(ops.SLOT_CONSOLE_SOCKET, self.console_fd)
             elif self.request.console_socket:
                 launch.give(ops.SLOT_CONSOLE_SOCKET, native.connect_stream(self.request.console_socket))
-            launch.run()
+            try:
+                launch.run()
+            except KernelError as e:
+                if launch.died and self.driver.oom_killed():
+                    e.where = "linux.resources.memory.limit"
+                    e.why = "the kernel ended it for lack of memory"
+                    e.todo = "raise the limit"
+                raise
             self.keep(launch)
             return launch.pid
 

@@ -46,6 +46,7 @@ class Launch:
         "_opened",
         "_stage",
         "code",
+        "died",
         "pid",
         "pidfd",
         "plan",
@@ -65,6 +66,7 @@ class Launch:
         self.pid = 0
         self.pidfd = -1
         self.code = code
+        self.died = False
         self._at_point = at_point
         self._entered = entered
         self._aside = aside
@@ -331,6 +333,7 @@ class Launch:
         """The channel closed: exec has become its program; a create never ends so."""
         if self.pidfd < 0 or any(op.code == ops.WAIT_START for op in self.plan.ops):
             status = self.wait(self._stage if self.pidfd < 0 else self.pidfd)
+            self.died = True
             raise KernelError(
                 "the container's process died while it was set up",
                 why=f"it ended with status {status}",

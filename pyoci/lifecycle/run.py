@@ -7,13 +7,16 @@ import posix
 from pyoci import native
 from pyoci.errors import OCIError
 from pyoci.lifecycle.create import Creation, create
-from pyoci.lifecycle.delete import delete
+from pyoci.lifecycle.delete import delete, stderr
 from pyoci.lifecycle.launch import Launch
 from pyoci.lifecycle.start import start
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyoci.lifecycle.request import CreateRequest
+
+
+_KILLED = 128 + 9
 
 
 def run(request: CreateRequest, detach: bool, keep: bool) -> int:
@@ -76,7 +79,10 @@ class RunCreation(Creation):
 
         launch = Launch(self.plan, self._at_point, self._entered)
         launch.pid, launch.pidfd = 0, self.kept_pidfd
-        return attend(launch, self.proxy)
+        status = attend(launch, self.proxy)
+        if status == _KILLED and self.driver.oom_killed():
+            stderr("the kernel ended a process of the container for lack of memory · linux.resources.memory.limit")
+        return status
 
     def close(self) -> None:
         if self.kept_pidfd >= 0:

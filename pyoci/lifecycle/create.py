@@ -154,8 +154,13 @@ class Creation:
     def journal(self) -> None:
         """Claim the id, and write down what is about to be made."""
         r = self.request
-        self.entry = Store(r.root).create(r.id)
-        self.entry.lock()
+        entry = Store(r.root).create(r.id)
+        try:
+            entry.lock()
+        except BaseException:
+            entry.close()  # a delete was faster: what is there now is no longer ours to remove
+            raise
+        self.entry = entry
         state = State()
         state.id = r.id
         state.oci_version = str(self.spec.data.get("ociVersion", ""))

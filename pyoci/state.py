@@ -52,8 +52,7 @@ def boot_id() -> str:
         posix.close(with_fd)
 
 
-def stat_fields(pid: int) -> list[bytes]:
-    """Fields of /proc/PID/stat from the third on (proc(5)); none if the process is gone."""
+def _stat(pid: int) -> bytes:
     try:
         fd = posix.open(f"/proc/{pid}/stat", posix.O_RDONLY | posix.O_CLOEXEC)
     except OSError:
@@ -64,8 +63,12 @@ def stat_fields(pid: int) -> list[bytes]:
         return []
     finally:
         posix.close(fd)
-    # the name in field 2 may hold spaces and brackets
-    return data[data.rfind(b")") + 2 :].split()
+
+
+def stat_fields(pid: int) -> list[bytes]:
+    """Fields of /proc/PID/stat from the third on (proc(5)); none if the process is gone."""
+    data = _stat(pid)
+    return data[data.rfind(b")") + 2 :].split()  # the name in field 2 may hold spaces and brackets
 
 
 def process_start_time(pid: int) -> int | None:
@@ -74,10 +77,19 @@ def process_start_time(pid: int) -> int | None:
     return int(fields[19]) if len(fields) > 19 else None
 
 
+def process_name(pid: int, start_time: int) -> bytes | None:
+    """What the process of that pid calls itself, if it is the one that started then, and is no zombie; else None."""
+    data = _stat(pid) if pid > 0 else b""
+    end = data.rfind(b")")
+    fields = data[end + 2 :].split()
+    if len(fields) > 19 and int(fields[19]) == start_time and fields[0] not in (b"Z", b"X"):
+        return data[data.find(b"(") + 1 : end]
+    return None
+
+
 def process_alive(pid: int, start_time: int) -> bool:
     """Whether the process of that pid is the one that started then, and is no zombie."""
-    fields = stat_fields(pid) if pid > 0 else []
-    return len(fields) > 19 and int(fields[19]) == start_time and fields[0] not in (b"Z", b"X")
+    return process_name(pid, start_time) is not None
 
 
 def now_text() -> str:

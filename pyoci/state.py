@@ -56,11 +56,11 @@ def _stat(pid: int) -> bytes:
     try:
         fd = posix.open(f"/proc/{pid}/stat", posix.O_RDONLY | posix.O_CLOEXEC)
     except OSError:
-        return []
+        return b""
     try:
-        data = posix.read(fd, 4096)
+        return posix.read(fd, 4096)
     except OSError:  # ESRCH: it ended in between
-        return []
+        return b""
     finally:
         posix.close(fd)
 
@@ -358,7 +358,8 @@ class Entry:
         fd = posix.open(name, posix.O_RDONLY | posix.O_NOFOLLOW | posix.O_NONBLOCK | posix.O_CLOEXEC, dir_fd=self.fd)
         try:
             parts = []
-            while part := posix.read(fd, 1 << 20):
+            # bounded: what stands there may be a device, which has no end
+            while len(parts) <= jsontext.LIMIT >> 20 and (part := posix.read(fd, 1 << 20)):
                 parts.append(part)
             return b"".join(parts)
         finally:
@@ -366,7 +367,8 @@ class Entry:
 
     def remove(self) -> None:
         """Remove the directory and what is in it; missing is fine."""
-        for name in posix.listdir(self.fd):
+        # the state last: until then a delete that was ended on the way can be done again
+        for name in sorted(posix.listdir(self.fd), key=STATE.__eq__):
             try:
                 posix.unlink(name, dir_fd=self.fd)
             except FileNotFoundError:

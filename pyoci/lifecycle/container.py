@@ -8,11 +8,14 @@ from pyoci import native
 from pyoci.cgroups import Disabled
 from pyoci.cgroups.v1 import V1Driver, driver_from_paths
 from pyoci.errors import OCIError, StateError
-from pyoci.state import Entry, State, Store, boot_id, process_alive
+from pyoci.state import Entry, State, Store, boot_id, process_alive, process_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyoci.state import Stamp
+
+
+INIT = b"pyoci:init"  # what init calls itself until it is the user's program (native/init.c)
 
 
 class Found:
@@ -45,13 +48,16 @@ class Found:
     def __exit__(self, *_: object) -> None:
         self.entry.close()
 
-    def lock(self) -> None:
+    def lock(self, seconds: float = 30.0) -> None:
         """Take the container's lock; the state is then that of the last holder.
+
+        Args:
+            seconds: how long to wait for it.
 
         Raises:
             StateError: another pyoci holds it for too long, or has deleted the container, or the state is unreadable.
         """
-        self.entry.lock()
+        self.entry.lock(seconds)
         stamp = self.entry.stamp()
         if stamp != self.stamp:
             self.state = self.entry.read()
@@ -62,10 +68,13 @@ class Found:
         self.entry.write(self.state)
         self.stamp = self.entry.stamp()
 
+    def _name(self) -> bytes | None:
+        s = self.state
+        return process_name(s.pid, s.start_time) if s.pid and s.boot_id == boot_id() else None
+
     def alive(self) -> bool:
         """Whether init is the process that was recorded: same pid, same start time, same boot."""
-        s = self.state
-        return bool(s.pid) and s.boot_id == boot_id() and process_alive(s.pid, s.start_time)
+        return self._name() is not None
 
     def status(self) -> str:
         """creating, created, running, paused or stopped: from the kernel, not from the file."""
@@ -73,10 +82,13 @@ class Found:
         if s.status_hint == "creating":
             creating = s.boot_id == boot_id() and process_alive(s.runtime_pid, s.runtime_start_time)
             return "creating" if creating else "stopped"
-        if not self.alive():
+        name = self._name()
+        if name is None:
             return "stopped"
         if s.cgroup_paths and self.driver().frozen():
             return "paused"
+        if s.status_hint == "created" and name != INIT:
+            return "running"  # a start that was killed had no time to write it down
         return s.status_hint
 
     def driver(self) -> V1Driver | Disabled:

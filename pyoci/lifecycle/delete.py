@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 import posix
 from select import poll
 
-from pyoci.errors import OCIError, StateError
+from pyoci.cgroups import Disabled
+from pyoci.errors import KernelError, OCIError, StateError
 from pyoci.lifecycle.container import Found
-from pyoci.state import Entry, Store
+from pyoci.state import STATE, Entry, Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from pyoci.cgroups.v1 import V1Driver
+
 _SIGKILL = 9
+_PATIENCE = 3.0  # seconds
 
 
 def stderr(text: str) -> None:
@@ -55,7 +60,7 @@ def delete_found(found: Found, force: bool, warn: Callable[[str], None] = stderr
         warn: called with one line for a poststop hook that fails.
     """
     try:
-        found.lock()  # a create or start under way ends first
+        _lock(found, force)
     except StateError as e:
         if force and "does not exist" in e.what:  # another has just deleted it
             return
@@ -67,7 +72,7 @@ def delete_found(found: Found, force: bool, warn: Callable[[str], None] = stderr
             todo="kill it first, or use --force",
         )
     _end(found)
-    found.driver().remove()
+    _remove_cgroups(found)
     if found.state.resctrl:
         from pyoci.resctrl import remove
 
@@ -75,6 +80,31 @@ def delete_found(found: Found, force: bool, warn: Callable[[str], None] = stderr
     if found.state.has_poststop:
         _poststop(found, warn)
     found.entry.remove()
+
+
+def _lock(found: Found, force: bool) -> None:
+    """A create or start under way ends first; with force, not for long."""
+    if not force:
+        found.lock()
+        return
+    try:
+        found.lock(_PATIENCE)
+    except StateError as e:
+        if "is busy" not in e.what:
+            raise
+        _end(found)  # what a start waits for is a hook in the container
+        found.lock(_PATIENCE)
+
+
+def _remove_cgroups(found: Found) -> None:
+    driver = found.driver()
+    try:
+        driver.remove()
+    except KernelError as e:
+        if e.errno != errno.EBUSY:
+            raise
+        driver.kill_all(_SIGKILL)  # what has joined since, as an exec does
+        driver.remove()
 
 
 def _end(found: Found) -> None:
@@ -110,29 +140,35 @@ def _poststop(found: Found, warn: Callable[[str], None]) -> None:
 
 
 def _wreck(root: str, id: str) -> None:
-    """The state is unreadable: find init by its start gate's folder, end it, remove the folder.
+    """The state is unreadable: end what is in the container's cgroups, remove these, then the folder.
 
-    What a broken state file cannot tell (cgroups elsewhere than the default path) is left to the default:
-    the path that create uses when the config names none.
+    What a broken state file cannot tell is taken from the stored config, and else is what create takes when the
+    config names no cgroup. With neither file nothing had been made yet, and a cgroup of that name is another's.
     """
+    entry: Entry = Store(root).open(id)
+    with entry:
+        entry.lock()
+        if {STATE, "config.json"} & set(posix.listdir(entry.fd)):
+            driver = _driver_by_config(entry)
+            driver.kill_all(_SIGKILL)
+            driver.remove()
+        entry.remove()
+
+
+def _driver_by_config(entry: Entry) -> V1Driver | Disabled:
     from pyoci.cgroups.compile import cgroup_path
     from pyoci.cgroups.hierarchies import read_hierarchies
     from pyoci.cgroups.v1 import V1Driver
     from pyoci.spec import jsontext
 
-    entry: Entry = Store(root).open(id)
-    with entry:
-        entry.lock()
-        wanted = None
-        try:
-            config = jsontext.loads(entry.read_blob("config.json"), "config.json")
-            found = config.get("linux", {}).get("cgroupsPath")
-            wanted = found if isinstance(found, str) else None
-        except (OCIError, OSError, AttributeError):
-            pass
-        try:
-            driver = V1Driver(read_hierarchies(), cgroup_path(wanted, id, "/"))
-            driver.kill_all(_SIGKILL)
-            driver.remove()
-        finally:
-            entry.remove()
+    wanted = None
+    try:
+        config = jsontext.loads(entry.read_blob("config.json"), "config.json")
+        found = config.get("linux", {}).get("cgroupsPath")
+        wanted = found if isinstance(found, str) else None
+    except (OCIError, OSError, AttributeError):
+        pass
+    try:
+        return V1Driver(read_hierarchies(), cgroup_path(wanted, entry.id, "/"))
+    except OCIError:  # a path that no create takes, or no driver for this machine: nothing was made
+        return Disabled()

@@ -357,7 +357,7 @@ class Entry:
     def read_blob(self, name: str) -> bytes:
         fd = posix.open(name, posix.O_RDONLY | posix.O_NOFOLLOW | posix.O_NONBLOCK | posix.O_CLOEXEC, dir_fd=self.fd)
         try:
-            parts = []
+            parts: list[bytes] = []
             # bounded: what stands there may be a device, which has no end
             while len(parts) <= jsontext.LIMIT >> 20 and (part := posix.read(fd, 1 << 20)):
                 parts.append(part)

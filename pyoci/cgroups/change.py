@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 
-from pyoci.cgroups.v1 import TODO, errno_words, read, write
+from pyoci.cgroups.files import TODO, errno_words, read, write
 from pyoci.errors import KernelError
 
 TYPE_CHECKING = False

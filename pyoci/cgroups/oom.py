@@ -5,7 +5,7 @@ from __future__ import annotations
 import posix
 from select import POLLIN, poll
 
-from pyoci.cgroups.v1 import write
+from pyoci.cgroups.files import write
 from pyoci.errors import KernelError
 
 TYPE_CHECKING = False

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import posix
 
-from pyoci.cgroups.v1 import read
+from pyoci.cgroups.files import read
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

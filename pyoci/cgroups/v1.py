@@ -6,6 +6,7 @@ import errno
 import posix
 
 from pyoci import native
+from pyoci.cgroups.files import TODO, errno_words, read, write
 from pyoci.errors import KernelError, OCIError, StateError
 
 TYPE_CHECKING = False
@@ -17,42 +18,6 @@ if TYPE_CHECKING:
 
 _SIGKILL = 9
 _AT_ONCE = 200  # processes signalled together: each takes an fd
-TODO = {
-    errno.EBUSY: "the group has processes or children that already use more",
-    errno.EINVAL: "the kernel does not take this value; it may be too small, or above the parent's",
-    errno.EACCES: "the value is above what the parent group allows",
-    errno.ENOENT: "this kernel has no such limit: it was built without it, or it went with a newer version",
-    errno.EPERM: "the parent group does not allow it, or the caller may not change it",
-    errno.ENODEV: "there is no such device",
-    errno.ERANGE: "the machine has less than that, or the value is out of its range",
-}
-
-
-def errno_words(e: OSError) -> str:
-    """strerror(3) in lower case, with the errno's name."""
-    word = posix.strerror(e.errno or 0)
-    return f"{word[:1].lower()}{word[1:]} ({errno.errorcode.get(e.errno or 0, e.errno)})"
-
-
-def write(path: str, value: str) -> None:
-    """Write a value to a cgroup file, in one call as the kernel wants it."""
-    fd = posix.open(path, posix.O_WRONLY | posix.O_CLOEXEC)
-    try:
-        posix.write(fd, value.encode())
-    finally:
-        posix.close(fd)
-
-
-def read(path: str) -> str:
-    """The whole of a cgroup file."""
-    fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
-    try:
-        parts = []
-        while part := posix.read(fd, 1 << 16):
-            parts.append(part)
-        return b"".join(parts).decode()
-    finally:
-        posix.close(fd)
 
 
 class V1Driver:
@@ -61,9 +26,13 @@ class V1Driver:
     Args:
         found: hierarchies of the machine.
         path: the group's path below each mount point, from `cgroup_path`.
+        rootless: the caller is not the host's root: device rules, which only that one may set, are left out.
+        optional: so are hierarchies in which the caller may make no group, as nobody has named one.
     """
 
-    def __init__(self, found: Hierarchies | None, path: str) -> None:
+    def __init__(self, found: Hierarchies | None, path: str, *, rootless: bool = False, optional: bool = False) -> None:
+        self._rootless = rootless
+        self._optional = optional
         self._paths: dict[str, str] = {}
         self._dirs: list[str] = []  # one a hierarchy, without those that are co-mounted twice
         self._mounts: dict[str, str] = {}
@@ -83,6 +52,8 @@ class V1Driver:
             self._add(("unified",), found.unified, path)
 
     def _add(self, names: tuple[str, ...], mountpoint: str, path: str) -> None:
+        if self._optional and not posix.access(mountpoint, posix.W_OK | posix.X_OK):
+            return
         directory = mountpoint + path
         self._dirs.append(directory)
         self._mounts[directory] = mountpoint
@@ -190,14 +161,20 @@ class V1Driver:
         """
         for w in writes:
             directory = self._paths.get(w.controller)
+            if self._rootless and w.controller == "devices":
+                continue
             if directory is None:
                 if w.where == "linux.resources.devices":
                     continue  # the runtime's own default rules: no such host denies devices anywhere
                 raise KernelError(
                     f"cannot set {w.file}",
                     where=w.where,
-                    why=f"the {w.controller} controller is not mounted",
-                    todo=f"mount it (cgroup_enable={w.controller} on the kernel's command line), or remove the limit",
+                    why="the caller may not make a cgroup"
+                    if self._optional
+                    else f"the {w.controller} controller is not mounted",
+                    todo=f"mount it (cgroup_enable={w.controller} on the kernel's command line), or remove the limit"
+                    if not self._optional
+                    else "remove the limit, or let root give the caller a cgroup and name it in linux.cgroupsPath",
                 )
             try:
                 write(f"{directory}/{w.file}", w.value)

@@ -39,7 +39,7 @@ _UNITS = "bkmgtp"  # each 1024 of the one before
 def run(options: Options) -> int:
     for flag in _RDT:
         if options.text(flag):
-            raise UsageError(f"--{flag} is not supported", why="pyoci does not do Intel RDT", todo="drop it")
+            raise UsageError(f"--{flag} is not supported", why="update does not change Intel RDT", todo="drop it")
     file = options.text("resources")
     resources = _read(file) if file else _from_flags(options)
     try:

@@ -146,8 +146,10 @@ class Creation:
         if r.cgroup_manager == "disabled" or mode == "none":
             self.driver = Disabled()
             return
-        path = cgroup_path(linux.text("cgroupsPath"), r.id, "/")
-        self.driver = V1Driver(self.found, path)
+        named = linux.text("cgroupsPath")
+        rootless = self.facts.euid != 0 or self.facts.in_userns
+        path = cgroup_path(named, r.id, "/")
+        self.driver = V1Driver(self.found, path, rootless=rootless, optional=rootless and not named)
         self.writes = compile_v1(resources.data if resources else {})
         self.facts.cgroup_mounts = host.cgroup_rows(self.found, self.driver.paths())
 

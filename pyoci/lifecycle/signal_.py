@@ -12,7 +12,7 @@ def kill(root: str, id: str, signal: int, all: bool) -> None:
         root: state root.
         id: container id.
         signal: signal number.
-        all: every process in its cgroups, not only init.
+        all: every process in its cgroups, not only init; without a cgroup nobody knows of others.
 
     Raises:
         StateError: it is not running (not raised with `all`: the cgroup may hold what init left).
@@ -24,9 +24,11 @@ def kill(root: str, id: str, signal: int, all: bool) -> None:
 
 def kill_found(found: Found, signal: int, all: bool) -> None:
     """The same, of a container that is open."""
-    if all:
+    if all and found.state.cgroup_paths:
         found.driver().kill_all(signal)
         return
     if found.status() == "stopped":
+        if all:
+            return
         raise not_running()
     found.signal(signal)

@@ -50,6 +50,8 @@ def _legacy(ctx: Context, entry: Mount) -> None:
     for controllers, base, _, own in ctx.facts.cgroup_mounts:
         target = f"{entry.target}/{base}"
         if not fresh:
+            if not own:  # the caller may make no group there, and the host's are none of the container's business
+                continue
             _bind(ctx, entry, own, target, attrs)
         elif controllers:
             data = b"source=cgroup\0" + b"".join(encode(word, entry.where) + b"\0" for word in _hierarchy(controllers))

@@ -14,7 +14,7 @@ class HostFacts:
     """The host as compile sees it; the defaults are those of root on a v2 machine.
 
     `cgroup_mounts` are (controllers or "name=…", basename of the mount point, mount point, the
-    container's directory in it); the unified hierarchy, when listed, has "" as its controllers.
+    container's directory in it, "" for none); the unified hierarchy, when listed, has "" as its controllers.
     """
 
     __slots__ = (

@@ -6,7 +6,9 @@ import os
 import pty
 import select
 import shutil
+import signal
 import subprocess
+import termios
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -37,6 +39,15 @@ def need(*programs: str) -> None:
             pytest.skip(f"{program} is not installed: make e2e installs it")
 
 
+def until(condition: Callable[[], Any], what: str, seconds: float = PATIENCE) -> Any:
+    """Wait until a condition holds; gives its value."""
+    end = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < end, f"waited {seconds:g} s in vain: {what}"
+        time.sleep(0.05)
+    return value
+
+
 class Cell:
     """The namespaces, held by a sleeping process, and what was started in them."""
 
@@ -50,12 +61,15 @@ class Cell:
         assert self.holder.stdout is not None
         self.holder.stdout.readline()
         self.run("ip", "link", "set", "lo", "up")
+        self.run("mount", "--make-rshared", "/")  # as a machine's root is; what is mounted here stays here
+        for place, mode in (("/run", "755"), ("/dev/shm", "1777")):  # sockets, states and locks that all would share
+            self.run("mount", "-t", "tmpfs", "-o", f"mode={mode}", "tmpfs", place)
 
     def wrap(self, argv: tuple[str, ...]) -> list[str]:
         return ["nsenter", "-t", str(self.holder.pid), "-m", "-n", "--", *argv]
 
     def run(self, *argv: str, check: bool = True, **kwargs: Any) -> subprocess.CompletedProcess[str]:
-        options: dict[str, Any] = {"capture_output": True, "text": True, "timeout": 180}
+        options: dict[str, Any] = {"capture_output": True, "text": True, "timeout": PATIENCE}
         if "input" not in kwargs:
             options["stdin"] = subprocess.DEVNULL
         options.update(kwargs)
@@ -64,13 +78,11 @@ class Cell:
             assert result.returncode == 0, f"{' '.join(argv)}\n{result.stdout}{result.stderr}"
         return result
 
-    def daemon(self, *argv: str, ready: Callable[[], bool], env: dict[str, str] | None = None) -> None:
+    def daemon(self, *argv: str, ready: Callable[[], bool]) -> None:
         """Start a daemon and wait until it answers."""
         path = self.folder / f"{Path(argv[0]).name}.log"
         with open(path, "wb") as log:
-            process = subprocess.Popen(
-                self.wrap(argv), stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={**os.environ, **(env or {})}
-            )
+            process = subprocess.Popen(self.wrap(argv), stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         self.daemons.append(process)
         end = time.monotonic() + PATIENCE
         while not ready():
@@ -79,9 +91,10 @@ class Cell:
             assert time.monotonic() < end, said
             time.sleep(0.2)
 
-    def tty(self, *argv: str) -> tuple[int, str]:
-        """Run with a terminal; exit status and what it showed."""
+    def tty(self, *argv: str, size: tuple[int, int] = (24, 80)) -> tuple[int, str]:
+        """Run with a terminal of so many rows and columns; exit status and what it showed."""
         parent, child = pty.openpty()
+        termios.tcsetwinsize(child, size)
         process = subprocess.Popen(self.wrap(argv), stdin=child, stdout=child, stderr=child, start_new_session=True)
         os.close(child)
         text, end = b"", time.monotonic() + PATIENCE
@@ -119,6 +132,18 @@ class Cell:
                 process.kill()
                 process.wait()
 
+    def append_to_etc(self, file: str, line: str) -> None:
+        """Add a line to a file of /etc, as it is seen in the cell and nowhere else."""
+        own, real = self.folder / f"etc-{file}", Path("/etc") / file
+        own.write_text(f"{real.read_text() if real.exists() else ''}{line}\n")
+        self.run("mount", "--bind", str(own), str(real))
+
+    def end_daemon(self, number: int) -> None:
+        """End the latest daemon by a signal."""
+        process = self.daemons.pop()
+        process.send_signal(number)
+        process.wait(PATIENCE)
+
     def close(self) -> None:
         for process in reversed(self.daemons):
             process.terminate()
@@ -153,8 +178,31 @@ def cgroup_file(pid: int, controller: str, file: str) -> Path:
     raise AssertionError(f"process {pid} is in no {controller} cgroup")
 
 
+def end_strays(folder: Path) -> list[str]:
+    """Kill what clients have left running: what has the folder on its command line (shims), or is in our cgroups."""
+    strays = []
+    for entry in Path("/proc").iterdir():
+        try:
+            if not entry.name.isdigit() or int(entry.name) == os.getpid():
+                continue
+            argv = (entry / "cmdline").read_bytes()
+            if str(folder).encode() in argv or f"/{CGROUP}/" in (entry / "cgroup").read_text():
+                os.kill(int(entry.name), signal.SIGKILL)
+                strays.append(argv.replace(b"\0", b" ").decode(errors="replace")[:200])
+        except (OSError, ValueError):
+            continue  # it has ended meanwhile
+    return strays
+
+
 def leftover_cgroups() -> list[Path]:
-    """Remove the parents that clients made, which they leave; gives what cannot be removed."""
+    """Remove the parents that clients made, which they leave; gives what has processes after ten seconds."""
+    end = time.monotonic() + 10  # a conmon may still be on its way out
+    while (left := _remove_cgroups()) and time.monotonic() < end:
+        time.sleep(0.1)
+    return left
+
+
+def _remove_cgroups() -> list[Path]:
     left = []
     for hierarchy in Path("/sys/fs/cgroup").iterdir():
         top = hierarchy / CGROUP

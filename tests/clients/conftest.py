@@ -6,6 +6,8 @@ busybox; daemons are started once a session and ended by pid. RUNTIME=runc runs 
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,20 +15,32 @@ from typing import TypeVar
 
 import pytest
 
-from tests.clients.cell import Cell, leftover_cgroups, need
-from tests.clients.clients import Buildah, Client, Ctr, Docker, Podman
+from tests.clients.cell import Cell, end_strays, leftover_cgroups, need
+from tests.clients.clients import Buildah, Client, Ctr, Docker, Engine, Podman, RemappedDocker, RootlessPodman
 from tests.clients.images import write_oci_layout, write_rootfs
+from tests.clients.table import write_files
 
 C = TypeVar("C", bound=Client)
 
 
 @pytest.fixture(scope="session")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder for all clients; the cgroups that their containers had are gone at the end."""
+def base() -> Iterator[Path]:
+    """A folder for all clients, gone at the end like the cgroups that their containers had.
+
+    Not pytest's own: ids of a user namespace, and another user, must get there.
+    """
     need("busybox", "unshare", "nsenter")
-    yield tmp_path_factory.mktemp("clients")
-    left = leftover_cgroups()
-    assert not left, f"cgroups in use at the end: {left}"
+    folder = Path(tempfile.mkdtemp(prefix="pyoci-e2e-"))
+    folder.chmod(0o711)
+    try:
+        yield folder
+        left = leftover_cgroups()
+        assert not left, f"cgroups in use at the end: {left}"
+    finally:
+        strays = end_strays(folder)
+        leftover_cgroups()
+        shutil.rmtree(folder)
+    assert not strays, f"processes left: {strays}"
 
 
 @pytest.fixture(scope="session")
@@ -35,11 +49,21 @@ def rootfs(base: Path) -> Path:
     return base / "rootfs.tar"
 
 
+@pytest.fixture(scope="session")
+def files(base: Path) -> Path:
+    """What the table's rows mount and read."""
+    (base / "files").mkdir()
+    write_files(base / "files")
+    return base / "files"
+
+
 @contextmanager
-def cell_in(folder: Path) -> Iterator[Cell]:
-    folder.mkdir()
+def cell_in(folder: Path, files: Path) -> Iterator[Cell]:
+    folder.mkdir(0o711)
     cell = Cell(folder)
     try:
+        cell.run("mount", "--bind", str(files), str(files))
+        cell.run("mount", "--make-shared", str(files))  # a mount of its own, so that it can propagate
         yield cell
     finally:
         cell.close()
@@ -54,9 +78,9 @@ def closing(client: C) -> Iterator[C]:
 
 
 @pytest.fixture(scope="session")
-def podman(base: Path, rootfs: Path) -> Iterator[Podman]:
+def podman(base: Path, files: Path, rootfs: Path) -> Iterator[Podman]:
     need("podman", "conmon")
-    with cell_in(base / "podman") as cell, closing(Podman(cell, rootfs)) as client:
+    with cell_in(base / "podman", files) as cell, closing(Podman(cell, rootfs)) as client:
         yield client
 
 
@@ -68,15 +92,35 @@ def buildah(podman: Podman) -> Iterator[Buildah]:
 
 
 @pytest.fixture(scope="session")
-def docker(base: Path, rootfs: Path) -> Iterator[Docker]:
+def docker(base: Path, files: Path, rootfs: Path) -> Iterator[Docker]:
     need("dockerd", "docker", "containerd")
-    with cell_in(base / "docker") as cell, closing(Docker(cell, rootfs)) as client:
+    with cell_in(base / "docker", files) as cell, closing(Docker(cell, rootfs)) as client:
         yield client
 
 
 @pytest.fixture(scope="session")
-def ctr(base: Path, rootfs: Path) -> Iterator[Ctr]:
+def rootless(base: Path, files: Path, rootfs: Path) -> Iterator[RootlessPodman]:
+    need("podman", "conmon", "newuidmap", "setpriv")
+    with cell_in(base / "rootless", files) as cell, closing(RootlessPodman(cell, rootfs)) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def remapped(base: Path, files: Path, rootfs: Path) -> Iterator[RemappedDocker]:
+    need("dockerd", "docker", "containerd")
+    with cell_in(base / "remapped", files) as cell, closing(RemappedDocker(cell, rootfs)) as client:
+        yield client
+
+
+@pytest.fixture(params=["podman", "docker"])
+def engine(request: pytest.FixtureRequest) -> Engine:
+    found: Engine = request.getfixturevalue(request.param)
+    return found
+
+
+@pytest.fixture(scope="session")
+def ctr(base: Path, files: Path, rootfs: Path) -> Iterator[Ctr]:
     need("containerd", "ctr")
     write_oci_layout(base / "oci.tar", rootfs)
-    with cell_in(base / "ctr") as cell, closing(Ctr(cell, base / "oci.tar")) as client:
+    with cell_in(base / "ctr", files) as cell, closing(Ctr(cell, base / "oci.tar")) as client:
         yield client

@@ -56,6 +56,14 @@ def test_create_start_state_kill_delete(bundle: Bundle) -> None:
     assert bundle.output() == "started\n"
 
 
+def test_kill_all_without_a_cgroup_reaches_init(bundle: Bundle) -> None:
+    words = ("--cgroup-manager", "disabled", "run", "--detach", "--bundle", str(bundle.path), bundle.name)
+    bundle.sh("exec sleep 100").command(*words, capture_output=False)
+    assert bundle.command("kill", "--all", bundle.name, "KILL").returncode == 0
+    bundle.wait("stopped")
+    assert bundle.command("kill", "--all", bundle.name, "KILL").returncode == 0
+
+
 @pytest.mark.parametrize("name", ["TERM", "SIGTERM", "15", "term"])
 def test_kill_takes_names_and_numbers(bundle: Bundle, name: str) -> None:
     bundle.sh("trap 'exit 0' TERM; echo ready; while :; do sleep 0.05; done").create()

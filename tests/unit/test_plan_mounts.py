@@ -166,6 +166,12 @@ def test_cgroup_v1_without_a_namespace_binds_the_containers_own():
     assert not find(plan, ops.UNSHARE)
 
 
+def test_cgroup_v1_of_a_hierarchy_without_a_group_of_its_own_is_not_shown():
+    host = facts(cgroup_mode="v1", cgroup_mounts=[V1[0], (*V1[1][:3], "")])
+    plan = one(host, {"namespaces": namespaces("mount")}, destination="/cg", type="cgroup")
+    assert [op.s for op in find(plan, ops.MOUNT_BIND)] == [V1[0][3].encode()]
+
+
 def test_cgroup_unified():
     mount = {"destination": "/c", "type": "cgroup", "options": ["ro"]}
     assert find(one(**mount), ops.MOUNT_FS)[0].s == b"cgroup2"

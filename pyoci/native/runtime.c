@@ -355,7 +355,9 @@ int pyoci_hook(const char *path, char *const *argv, char *const *envp, int stdin
 {
 	struct hook h = { .path = path, .argv = argv, .envp = envp, .stdin_fd = stdin_fd, .timeout_ms = timeout_ms, .stop_fd = stop_fd,
 			  .out = out, .out_size = out_size };
-	int r = hook_aside(&h);
+	/* The command has no other child to hide, and must run it itself: a signalfd tells of the signals of the process
+	 * that polls it. */
+	int r = stop_fd >= 0 ? run_hook(&h) : hook_aside(&h);
 	*status = h.status;
 	return r;
 }

@@ -20,6 +20,7 @@ static long now_ms(void)
 __attribute__((noreturn)) static void hook_child(struct hook *h, int out_fd, volatile long *err)
 {
 	uint64_t none = 0;
+	sys(__NR_prctl, 1 /* PR_SET_PDEATHSIG */, SIGKILL, 0, 0, 0); /* nobody waits for it any more, nor ends it in time */
 	sys(__NR_setsid);
 	sys(__NR_lseek, h->stdin_fd, 0, 0);
 	/* by way of numbers above them: a caller without standard files may have these there */

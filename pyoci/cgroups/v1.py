@@ -329,11 +329,12 @@ class V1Driver:
                 pause = min(pause * 2, 0.05)
 
     def _busy(self, directory: str) -> None:
+        pids = [str(pid) for folder in _tree(directory) for pid in _pids(folder)]
         raise KernelError(
             "cannot remove the cgroup",
             errno=errno.EBUSY,
             where=directory,
-            why=f"it has processes: {' '.join(str(p) for p in self.pids()[:20]) or 'none is seen'}",
+            why=f"it has processes: {' '.join(pids[:20]) or 'none is seen'}",
             todo="end them, then delete again",
         )
 

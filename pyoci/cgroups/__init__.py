@@ -15,6 +15,15 @@ class Disabled:
     def create(self) -> None:
         """Nothing to create."""
 
+    def create_unified(self) -> int:
+        return -1
+
+    def tasks_count(self) -> int:
+        return 0
+
+    def tasks_files(self) -> list[int]:
+        return []
+
     def join_files(self) -> tuple[list[int], int]:
         return [], -1
 

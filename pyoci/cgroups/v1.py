@@ -37,6 +37,7 @@ class V1Driver:
         self._dirs: list[str] = []  # one a hierarchy, without those that are co-mounted twice
         self._mounts: dict[str, str] = {}
         self._made: list[str] = []
+        self._ready = ""  # has been made by create_unified, and may have a process by now
         if found is None:
             return
         if found.mode == "unified":
@@ -72,26 +73,43 @@ class V1Driver:
             KernelError: it cannot be made.
         """
         for directory in self._dirs:
-            cpuset = directory == self._paths.get("cpuset")
-            try:
-                posix.mkdir(directory, 0o755)
-                self._made.append(directory)
-            except FileNotFoundError:
-                self._make_parents(directory, cpuset)
-                self._made.append(directory)
-            except FileExistsError:
-                # in a group below it, too: a delete would end those with the container
-                if any(_pids(folder) for folder in _tree(directory)):
-                    raise StateError(
-                        "the container's cgroup is in use",
-                        where="linux.cgroupsPath",
-                        why=f"{directory} has processes",
-                        todo="give each container a path of its own",
-                    ) from None
-            except OSError as e:
-                raise self._failed("cannot create the cgroup", directory, e) from None
-            if cpuset:
-                _inherit_cpuset(directory)
+            if directory != self._ready:
+                self._make(directory)
+
+    def create_unified(self) -> int:
+        """Make the group in the unified hierarchy alone, for a process to be born in; raises as `create` does.
+
+        Returns:
+            its directory, open, or -1 where there is no such hierarchy.
+        """
+        directory = self._paths.get("unified")
+        if directory is None:
+            return -1
+        self._make(directory)
+        self._ready = directory
+        return self._open([directory], posix.O_RDONLY | posix.O_DIRECTORY)[0]
+
+    def _make(self, directory: str) -> None:
+        cpuset = directory == self._paths.get("cpuset")
+        try:
+            posix.mkdir(directory, 0o755)
+            self._made.append(directory)
+        except FileNotFoundError:
+            self._make_parents(directory, cpuset)
+            self._made.append(directory)
+        except FileExistsError:
+            # in a group below it, too: a delete would end those with the container
+            if any(_pids(folder) for folder in _tree(directory)):
+                raise StateError(
+                    "the container's cgroup is in use",
+                    where="linux.cgroupsPath",
+                    why=f"{directory} has processes",
+                    todo="give each container a path of its own",
+                ) from None
+        except OSError as e:
+            raise self._failed("cannot create the cgroup", directory, e) from None
+        if cpuset:
+            _inherit_cpuset(directory)
 
     def _make_parents(self, directory: str, cpuset: bool) -> None:
         at = self._mounts[directory]
@@ -123,19 +141,36 @@ class V1Driver:
         Raises:
             KernelError: one cannot be opened.
         """
-        files: list[int] = []
-        unified = -1
+        files = self.tasks_files()
+        unified = self._paths.get("unified")
+        if unified is None:
+            return files, -1
         try:
-            for directory in self._dirs:
-                if directory == self._paths.get("unified"):
-                    unified = posix.open(directory, posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC)
-                else:
-                    files.append(posix.open(f"{directory}/tasks", posix.O_WRONLY | posix.O_CLOEXEC))
+            return files, self._open([unified], posix.O_RDONLY | posix.O_DIRECTORY)[0]
+        except BaseException:
+            for fd in files:
+                posix.close(fd)
+            raise
+
+    def tasks_count(self) -> int:
+        """How many files `tasks_files` gives."""
+        return len(self._dirs) - ("unified" in self._paths)
+
+    def tasks_files(self) -> list[int]:
+        """Open the v1 tasks files alone; raises as `join_files` does."""
+        unified = self._paths.get("unified")
+        return self._open([f"{directory}/tasks" for directory in self._dirs if directory != unified], posix.O_WRONLY)
+
+    def _open(self, paths: list[str], how: int) -> list[int]:
+        files: list[int] = []
+        try:
+            for path in paths:
+                files.append(posix.open(path, how | posix.O_CLOEXEC))
         except OSError as e:
             for fd in files:
                 posix.close(fd)
             raise self._failed("cannot open the cgroup", str(e.filename or ""), e) from None
-        return files, unified
+        return files
 
     def enter(self, pid: int) -> None:
         """Put a process into the group of every hierarchy.

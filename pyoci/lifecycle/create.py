@@ -185,7 +185,6 @@ class Creation:
         state.has_poststop = bool(hooks and hooks.objs("poststop"))
         self.state = state
         self.entry.write(state)
-        self.entry.write_blob("config.json", self.raw)
 
     def _root_text(self) -> str:
         root = self.spec.obj("root")
@@ -214,12 +213,12 @@ class Creation:
         """Make the cgroups and the process; gives its pid in the caller's namespace."""
         assert self.entry is not None
         with Launch(self.plan, self._at_point, self._entered, aside=self.aside) as launch:
-            self.driver.create()
-            if self.class_of_service is not None:
-                self.class_of_service.create()
-            # before the process is in: between "deny all" and the exceptions it could make no device
-            self.driver.apply([w for w in self.writes if w.controller == "devices"])
-            launch.join(*self.driver.join_files())
+            if self.aside:  # it takes as long to come into being as its cgroups do
+                unified = self.driver.create_unified()
+                launch.join_later(self.driver.tasks_count(), self._meanwhile, unified)
+            else:
+                self._groups()
+                launch.join(*self.driver.join_files())
             launch.stdio(self.stdio)
             launch.give(ops.SLOT_START, native.listen(self.entry.fd, GATE))
             self.creating_fd, self.created_fd = native.state_memfd(), native.state_memfd()
@@ -243,6 +242,20 @@ class Creation:
                 raise
             self.keep(launch)
             return launch.pid
+
+    def _groups(self) -> None:
+        """Make what the process is to join."""
+        assert self.entry is not None
+        self.entry.write_blob("config.json", self.raw)
+        self.driver.create()
+        if self.class_of_service is not None:
+            self.class_of_service.create()
+        # before the process is in: between "deny all" and the exceptions it could make no device
+        self.driver.apply([w for w in self.writes if w.controller == "devices"])
+
+    def _meanwhile(self) -> list[int]:
+        self._groups()
+        return self.driver.tasks_files()
 
     def keep(self, launch: Launch) -> None:
         """For `run` and the API: takes what outlives the launch."""

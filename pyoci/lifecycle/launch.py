@@ -43,6 +43,7 @@ class Launch:
         "_entered",
         "_fds",
         "_keeper",
+        "_later",
         "_opened",
         "_stage",
         "code",
@@ -75,6 +76,7 @@ class Launch:
         self._opened: list[int] = []
         self._stage = -1
         self._keeper = -1
+        self._later: Callable[[], list[int]] | None = None
         self._cgroup = -1
 
     def join(self, files: list[int], unified: int) -> None:
@@ -86,18 +88,34 @@ class Launch:
             files: open v1 tasks files; closed with the launch.
             unified: directory of a v2 cgroup to be born in, or -1; likewise.
         """
-        first = SLOT_JOIN
-        joins = [ops.Op(ops.JOIN_CGROUP, "linux.cgroupsPath", a=first + i) for i in range(len(files))]
+        self._joins(len(files))
+        for i, fd in enumerate(files):
+            self.give(SLOT_JOIN + i, fd)
+        self._cgroup = unified
+        if unified >= 0:
+            self._opened.append(unified)
+
+    def join_later(self, count: int, files: Callable[[], list[int]], unified: int) -> None:
+        """Have the process join cgroups of which the v1 ones are made while it comes into being; with `aside` only.
+
+        Args:
+            count: how many there will be.
+            files: called once the process is on its way: makes them, and gives the open tasks files.
+            unified: as of `join`.
+        """
+        self._joins(count)
+        self._later = files
+        self._cgroup = unified
+        if unified >= 0:
+            self._opened.append(unified)
+
+    def _joins(self, count: int) -> None:
+        joins = [ops.Op(ops.JOIN_CGROUP, "linux.cgroupsPath", a=SLOT_JOIN + i) for i in range(count)]
         codes = [op.code for op in self.plan.ops]
         at = codes.index(ops.FORK) + 1 if ops.FORK in codes else 0
         while codes[at] == ops.CPU_AFFINITY:  # process.execCPUAffinity.initial: before the cgroups
             at += 1
         self.plan.ops[at:at] = joins
-        for i, fd in enumerate(files):
-            self.give(first + i, fd)
-        self._cgroup = unified
-        if unified >= 0:
-            self._opened.append(unified)
 
     def give(self, slot: int, fd: int) -> None:
         """Hand an fd over in a slot; it is closed here when the launch is closed."""
@@ -199,11 +217,13 @@ class Launch:
                 self._spawn(theirs)
             finally:
                 posix.close(theirs)
+            files = self._later() if self._later is not None else []
+            self._opened += files
             if self.pidfd >= 0:
                 self._begin()
                 if self.plan.clone_flags & CLONE_NEWUSER:
                     native.go(ours)
-            self._serve(ours)
+            self._serve(ours, files)
             self._close()  # the process has its own: a seccomp agent waits for the end of its connection
         finally:
             posix.close(ours)
@@ -305,7 +325,7 @@ class Launch:
                 todo="only ids that the caller's own user namespace maps can be mapped (user_namespaces(7))",
             ) from None
 
-    def _serve(self, sync: int) -> None:
+    def _serve(self, sync: int, files: list[int]) -> None:
         while True:
             message = native.receive(sync)
             if message is None:
@@ -322,7 +342,7 @@ class Launch:
                     posix.close(self._stage)
                     self._stage = -1
                 self._begin()
-                native.go(sync)
+                native.go(sync, files, SLOT_JOIN)
             elif message.type == native.SYNC_POINT:
                 self._at_point(message.value, self)
                 native.go(sync)

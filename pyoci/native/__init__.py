@@ -275,8 +275,15 @@ def exchange(dirfd: int, one: str, other: str) -> bool:
     return int(lib.pyoci_exchange(dirfd, encode(one), encode(other))) == 0
 
 
-def go(sync_fd: int) -> None:
-    check(lib.pyoci_go(sync_fd), "the container's process is gone")
+def go(sync_fd: int, files: list[int] | None = None, slot: int = 0) -> None:
+    """Let the process go on.
+
+    Args:
+        sync_fd: our end of the sync channel.
+        files: fds that it gets for slots of the plan, from `slot` on.
+        slot: the first of them.
+    """
+    check(lib.pyoci_go(sync_fd, files or ffi.NULL, len(files or ()), slot), "the container's process is gone")
 
 
 def listen(dirfd: int, name: str) -> int:

@@ -143,11 +143,12 @@ enum sync_type {
 	SYNC_FAIL = 1, /* child: op failed */
 	SYNC_POINT = 2, /* child: at point `op`'s a; waits for SYNC_GO */
 	SYNC_PID = 3,  /* stage or keeper: `value` is the pid of the process that goes on; its pidfd comes with it */
-	SYNC_GO = 4,   /* parent */
+	SYNC_GO = 4,   /* parent; files that come with it are for the slots from `value` on */
 	SYNC_WARN = 5,
 };
 
 #define SYNC_DETAIL 232
+#define SYNC_FILES 64 /* at most with one message */
 
 struct sync_msg {
 	uint32_t type;

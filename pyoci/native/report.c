@@ -62,16 +62,30 @@ int sync_send_pid(struct ctx *c, long pid, int pidfd)
 	return send_message(c, SYNC_PID, 0, (int)pid, pidfd);
 }
 
-/* Waits for the parent's word. A parent that is gone ends this process: nothing may outlive a create that died. */
+/* Waits for the parent's word, and takes the files that come with it: for the slots from m.value on. A parent that is
+ * gone ends this process: nothing may outlive a create that died. */
 int sync_wait(struct ctx *c)
 {
 	struct sync_msg m;
+	union {
+		struct cmsghdr h;
+		char space[CMSG_SPACE(SYNC_FILES * sizeof(int))];
+	} control;
+	struct iovec iov = { &m, sizeof m };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control };
 	long r;
 	do
-		r = sys(__NR_recvfrom, c->sync, &m, sizeof m, 0, 0, 0);
+		r = sys(__NR_recvmsg, c->sync, &msg, MSG_CMSG_CLOEXEC);
 	while (r == -EINTR);
-	if (r != (long)sizeof m || m.type != SYNC_GO)
+	if (r != (long)sizeof m || m.type != SYNC_GO || msg.msg_flags & MSG_CTRUNC)
 		sys(__NR_exit_group, 1);
+	if (msg.msg_controllen < sizeof control.h)
+		return 0;
+	size_t n = (control.h.cmsg_len - CMSG_LEN(0)) / sizeof(int);
+	if (control.h.cmsg_type != SCM_RIGHTS || m.value < 0 || n > SYNC_FILES || (size_t)m.value + n > PLAN_MAX_SLOTS)
+		sys(__NR_exit_group, 1);
+	for (size_t i = 0; i < n; i++)
+		c->slots[(size_t)m.value + i] = ((int *)CMSG_DATA(&control.h))[i];
 	return 0;
 }
 

@@ -236,12 +236,31 @@ int pyoci_exchange(int dirfd, const char *one, const char *other)
 	return (int)sys(__NR_renameat2, dirfd, one, dirfd, other, 2);
 }
 
-int pyoci_go(int fd)
+int pyoci_go(int fd, const int *files, int nfiles, int slot)
 {
 	struct sync_msg m;
+	union {
+		struct cmsghdr h;
+		char space[CMSG_SPACE(SYNC_FILES * sizeof(int))];
+	} control;
+	struct iovec iov = { &m, sizeof m };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
 	memset(&m, 0, sizeof m);
 	m.type = SYNC_GO;
-	long r = sys(__NR_sendto, fd, &m, sizeof m, MSG_NOSIGNAL, 0, 0);
+	m.value = slot;
+	if (nfiles > SYNC_FILES)
+		return -E2BIG;
+	if (nfiles > 0) {
+		size_t size = (size_t)nfiles * sizeof(int);
+		memset(&control, 0, sizeof control);
+		control.h.cmsg_level = SOL_SOCKET;
+		control.h.cmsg_type = SCM_RIGHTS;
+		control.h.cmsg_len = CMSG_LEN(size);
+		memcpy(CMSG_DATA(&control.h), files, size);
+		msg.msg_control = &control;
+		msg.msg_controllen = CMSG_SPACE(size);
+	}
+	long r = sys(__NR_sendmsg, fd, &msg, MSG_NOSIGNAL);
 	return r < 0 ? (int)r : 0;
 }
 

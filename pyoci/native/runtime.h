@@ -32,7 +32,7 @@ int64_t pyoci_own_caps(void);
 uint64_t pyoci_checksum(const void *data, size_t size);
 int pyoci_signal(int pidfd, int number);
 int pyoci_exchange(int dirfd, const char *one, const char *other);
-int pyoci_go(int fd);
+int pyoci_go(int fd, const int *files, int nfiles, int slot);
 int pyoci_listen(int dirfd, const char *name);
 int pyoci_connect(int dirfd, const char *name, int stream);
 int pyoci_recv_fd(int sock, char *text, size_t size);

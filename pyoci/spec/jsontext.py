@@ -12,7 +12,6 @@ from _stat import S_ISREG
 
 from pyoci.errors import ConfigError
 from pyoci.paths import decode
-from pyoci.spec.reader import kind
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -128,6 +127,8 @@ def load_object(data: bytes, source: str) -> dict[str, Any]:
     """Parse a JSON document that must be an object; raises as `loads` does."""
     value = loads(data, source)
     if type(value) is not dict:
+        from pyoci.spec.reader import kind
+
         raise ConfigError(
             "the document must be an object", where=source, why=f"it is {kind(value)}", todo="correct the file"
         )

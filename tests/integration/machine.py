@@ -96,3 +96,11 @@ class Mount:
 def mounts(text: str) -> dict[str, Mount]:
     """The mounts of a mountinfo by their place; the last one that is stacked there."""
     return {m.target: m for m in map(Mount, text.splitlines())}
+
+
+def dead(pid: int) -> bool:
+    """Whether a process has ended; whoever has adopted it may take its time to reap it."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return True

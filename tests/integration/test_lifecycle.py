@@ -8,11 +8,11 @@ import os
 import signal
 import subprocess
 import time
-from pathlib import Path
 
 import pytest
 
 from tests.conftest import Bundle, Bundles, runtime_path, snapshot
+from tests.integration import machine
 
 
 def test_run_gives_output_and_exit_status(bundle: Bundle) -> None:
@@ -112,9 +112,9 @@ def test_delete_force_of_running_created_and_unknown(bundle: Bundle) -> None:
     pid = bundle.state()["pid"]
     assert bundle.command("delete", "--force", bundle.name).returncode == 0
     end = time.monotonic() + 5
-    while Path(f"/proc/{pid}").exists() and time.monotonic() < end:
-        time.sleep(0.02)  # dead; reaped by whoever adopted it
-    assert not Path(f"/proc/{pid}").exists()
+    while not machine.dead(pid) and time.monotonic() < end:
+        time.sleep(0.02)
+    assert machine.dead(pid)
     assert bundle.command("delete", "--force", bundle.name).returncode == 0
     assert bundle.command("delete", bundle.name).returncode == 1
 
@@ -237,7 +237,7 @@ def test_broken_state_is_said_and_delete_force_removes_it(bundles: Bundles, text
     assert bundle.command("list").returncode == 0
     assert bundle.command("delete", "--force", bundle.name).returncode == 0
     end = time.monotonic() + 5
-    while Path(f"/proc/{pid}/cmdline").exists() and time.monotonic() < end:
+    while not machine.dead(pid) and time.monotonic() < end:
         time.sleep(0.02)
     assert snapshot(bundles) == before
 

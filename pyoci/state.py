@@ -236,8 +236,11 @@ class Entry:
 
     def close(self) -> None:
         if self.fd >= 0:
-            posix.close(self.fd)
-            self.fd = -1
+            fd, self.fd = self.fd, -1
+            try:
+                posix.close(fd)
+            except OSError:
+                pass  # it is released all the same (close(2)), and what was done stays done
 
     def lock(self, seconds: float = 30.0) -> None:
         """Take the container's lock (flock(2) on the directory itself, which is never replaced).

@@ -23,6 +23,19 @@ ALL = os.environ.get("PYOCI_FAULTS") == "all"  # `make faults`: every point, not
 LINE = re.compile(r"^(\d+) +(\w+)\(")
 # What a process cannot fail at, or what tells strace itself how it ended.
 ENDS = {"execve", "exit", "exit_group", "rt_sigreturn", "restart_syscall"}
+# The kernel never gives an errno here: a C library that gets one takes it for a number.
+NEVER_FAIL = {
+    "brk",
+    "umask",
+    "set_tid_address",
+    "getpid",
+    "getppid",
+    "gettid",
+    "getuid",
+    "geteuid",
+    "getgid",
+    "getegid",
+}
 
 
 def need_strace() -> None:
@@ -46,7 +59,8 @@ class Verb:
         for words in self.prepare:
             self.call(words)
         out = ["-o", str(trace)] if trace else ["-o", "/dev/null"]
-        call = ["strace", "-qq", *(["-f"] if follow else []), *out, *options]
+        # -D: what we wait for is the runtime; a container that it made is traced until it ends
+        call = ["strace", "-D", "-qq", *(["-f"] if follow else []), *out, *options]
         said = self.victim.path / "said"  # a file: a container that was made holds it open
         with open(said, "wb") as output:
             done = subprocess.run(
@@ -140,7 +154,7 @@ def counts(calls: list[tuple[int, str]]) -> dict[str, int]:
     """The most that any one process makes of each call: strace counts each process for itself."""
     most: dict[str, int] = {}
     for (_, name), n in Counter(calls).items():
-        if name not in ENDS:
+        if name not in ENDS | NEVER_FAIL:
             most[name] = max(most.get(name, 0), n)
     return most
 

@@ -7,7 +7,7 @@ could read differently (duplicate keys, NaN, a byte order mark, bytes after the 
 from __future__ import annotations
 
 import posix
-from _json import encode_basestring, make_scanner
+from _json import encode_basestring, make_encoder, make_scanner
 from _stat import S_ISREG
 
 from pyoci.errors import ConfigError
@@ -228,6 +228,13 @@ def read_file(path: str, source: str, limit: int = LIMIT) -> bytes:
         posix.close(fd)
 
 
+def _no_json(value: Any) -> Any:
+    raise TypeError(f"{type(value).__name__} is not JSON")
+
+
+_compact = make_encoder(None, _no_json, encode_basestring, None, ":", ",", False, False, False)
+
+
 def dumps(value: Any, indent: int = 0, _level: int = 0) -> str:
     """JSON text of plain data (dict, list, str, int, float, bool, None).
 
@@ -235,6 +242,8 @@ def dumps(value: Any, indent: int = 0, _level: int = 0) -> str:
         value: the data.
         indent: spaces a level; 0 for one compact line.
     """
+    if not indent:
+        return "".join(_compact(value, 0))
     if isinstance(value, str):
         return str(encode_basestring(value))
     if value is None:
@@ -247,13 +256,10 @@ def dumps(value: Any, indent: int = 0, _level: int = 0) -> str:
         return repr(value)
     opening, closing = ("{", "}") if isinstance(value, dict) else ("[", "]")
     if isinstance(value, dict):
-        colon = ": " if indent else ":"
-        items = [encode_basestring(str(k)) + colon + dumps(v, indent, _level + 1) for k, v in value.items()]
+        items = [encode_basestring(str(k)) + ": " + dumps(v, indent, _level + 1) for k, v in value.items()]
     else:
         items = [dumps(v, indent, _level + 1) for v in value]
     if not items:
         return opening + closing
-    if not indent:
-        return opening + ",".join(items) + closing
     pad = "\n" + " " * (indent * (_level + 1))
     return opening + pad + ("," + pad).join(items) + "\n" + " " * (indent * _level) + closing

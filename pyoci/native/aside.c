@@ -6,6 +6,7 @@
  * the first op of that is KEEP: the container's process is its child, which it reaps, and whose exit status it tells.
  * If that were the orphan itself, it would be for pid 1 to reap, and until that does so a pid namespace with a dead
  * exec in it cannot end (kernel/pid_namespace.c, zap_pid_ns_processes). */
+#include <linux/prctl.h>
 #include <linux/sched.h>
 #include <linux/wait.h>
 #include <signal.h>
@@ -23,6 +24,7 @@ int aside(int (*f)(void *), void *arg)
 	sys(__NR_rt_sigprocmask, 2 /* SIG_SETMASK */, &all, &old, 8);
 	long pid = sys(__NR_clone3, &a, sizeof a);
 	if (pid == 0) {
+		sys(__NR_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0); /* a program that is killed takes its hooks with it */
 		result = f(arg);
 		sys(__NR_exit_group, 0);
 		__builtin_unreachable();

@@ -13,7 +13,7 @@ import sys
 import textwrap
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -318,6 +318,20 @@ def test_one_of_sixteen_racing_threads_creates_starts_and_deletes(runtime: Runti
     assert runtime.list() == []
 
 
+def until(condition: Callable[[], object], seconds: float = 10.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not come about"
+        time.sleep(0.01)
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
 def run_program(text: str, *args: object, **options: object) -> subprocess.CompletedProcess[str]:
     """Run a Python program that finds the package."""
     program = f"import sys; sys.path.insert(0, {str(REPO)!r})\n{textwrap.dedent(text)}"
@@ -401,6 +415,28 @@ def test_a_program_that_is_killed_leaves_its_containers_and_no_half_made_one(bun
         assert container.status == "running"
         container.kill("KILL")
         container.wait(20)
+
+
+def test_a_program_that_is_killed_takes_its_hook_with_it(bundles: Bundles) -> None:
+    bundle = bundles()
+    before = snapshot(bundles)
+    mark = bundle.path / "mark"
+    hook = {"path": "/bin/sh", "args": ["sh", "-c", f"echo $$ >{mark}.new; mv {mark}.new {mark}; exec sleep 20"]}
+    bundle.config["hooks"] = {"createRuntime": [{**hook, "env": ["PATH=/bin:/usr/bin"]}]}
+    bundle.args("true")
+    text = """
+        from pyoci import Runtime
+        Runtime(sys.argv[1]).create(sys.argv[2], sys.argv[3])
+    """
+    program = f"import sys; sys.path.insert(0, {str(REPO)!r})\n{textwrap.dedent(text)}"
+    process = subprocess.Popen([sys.executable, "-c", program, str(bundles.root), bundle.name, str(bundle.path)])
+    until(mark.exists)
+    process.kill()
+    process.wait(20)
+    pid = int(mark.read_text())
+    until(lambda: not alive(pid))
+    Runtime(bundles.root).get(bundle.name).delete(force=True)
+    assert snapshot(bundles) == before
 
 
 def test_an_interrupt_during_create_rolls_it_back(bundles: Bundles) -> None:

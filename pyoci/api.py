@@ -13,7 +13,7 @@ from typing import Any, Literal, NotRequired, TypeAlias, TypedDict, cast
 from pyoci import paths
 from pyoci.cli.signals import signal_number
 from pyoci.errors import ConfigError, HookError, KernelError, OCIError, StateError, UsageError
-from pyoci.hosted import Held, HostedCreation, HostedExecution, plain, warn
+from pyoci.hosted import Held, HostedCreation, HostedExecution, KnownHierarchies, plain, warn
 from pyoci.lifecycle.container import Found
 from pyoci.lifecycle.create import create
 from pyoci.lifecycle.delete import delete, delete_found
@@ -67,6 +67,7 @@ class Runtime:
         self._lock = Lock()
         self._blocks = 0
         self._made: list[Container] = []
+        self._hierarchies = KnownHierarchies()
 
     @property
     def root(self) -> str:
@@ -120,7 +121,7 @@ class Runtime:
         document = None if config is None else plain(dict(config), "")
         root = "" if rootfs is None else paths.absolute(os.fspath(rootfs))
         files = Stdio(stdin, stdout, stderr)
-        creation = HostedCreation(request, document, root, terminal, files)
+        creation = HostedCreation(request, document, root, terminal, files, self._hierarchies)
         try:
             create(request, creation)
         except BaseException:

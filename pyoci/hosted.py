@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+from select import POLLPRI, poll
+from threading import Lock
 from typing import Any
 
 from pyoci import native
+from pyoci.cgroups.hierarchies import Hierarchies, read_hierarchies
 from pyoci.errors import ConfigError, StateError
 from pyoci.lifecycle.container import Found
 from pyoci.lifecycle.create import Creation, write_pid_file
@@ -87,6 +90,59 @@ def _refused(why: str, path: str) -> ConfigError:
     return ConfigError("not a usable JSON document", where=path or "config", why=why, todo="correct the config")
 
 
+class KnownHierarchies:
+    """The cgroup hierarchies, read again only when the kernel tells of a change of mounts (proc_pid_mounts(5), poll)."""
+
+    __slots__ = ("_fd", "_file", "_found", "_lock", "_namespace")
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._fd = -1
+        self._file = (0, 0)  # the fd's, which a program that closes fds it does not know may have given away
+        self._namespace = 0
+        self._found: Hierarchies | None = None
+
+    def get(self) -> Hierarchies:
+        """What there is now."""
+        with self._lock:
+            namespace = os.stat("/proc/self/ns/mnt").st_ino
+            if self._found is None or namespace != self._namespace or self._changed():
+                self._watch()
+                self._namespace = namespace
+                self._found = read_hierarchies()
+            return self._found
+
+    def _ours(self) -> bool:
+        try:
+            st = os.fstat(self._fd)
+        except OSError:
+            return False
+        return (st.st_dev, st.st_ino) == self._file
+
+    def _changed(self) -> bool:
+        if not self._ours():
+            return True
+        changes = poll()
+        changes.register(self._fd, POLLPRI)
+        return bool(changes.poll(0))
+
+    def _watch(self) -> None:
+        """Watch from now on; each open file is told of a change once."""
+        self.close()
+        self._fd = os.open("/proc/self/mountinfo", os.O_RDONLY | os.O_CLOEXEC)
+        st = os.fstat(self._fd)
+        self._file = (st.st_dev, st.st_ino)
+
+    def close(self) -> None:
+        """Close the watched file; `get` opens it again."""
+        if self._fd >= 0 and self._ours():
+            os.close(self._fd)
+        self._fd = -1
+
+    def __del__(self) -> None:
+        self.close()
+
+
 class HostedCreation(Creation):
     """One create for a program; afterwards pidfd, status_fd and stamp are the container's.
 
@@ -96,10 +152,17 @@ class HostedCreation(Creation):
         rootfs: path in place of the config's root.path, or "".
         terminal: in place of the config's process.terminal, or None.
         files: the process's standard files.
+        known: the hierarchies, as they are known from before.
     """
 
     def __init__(
-        self, request: CreateRequest, config: dict[str, Any] | None, rootfs: str, terminal: bool | None, files: Stdio
+        self,
+        request: CreateRequest,
+        config: dict[str, Any] | None,
+        rootfs: str,
+        terminal: bool | None,
+        files: Stdio,
+        known: KnownHierarchies,
     ) -> None:
         super().__init__(request)
         request.warn = note
@@ -108,10 +171,14 @@ class HostedCreation(Creation):
         self.rootfs = rootfs
         self.wants_terminal = terminal
         self.files = files
+        self.known = known
         self.stdio = files.child
         self.pidfd = -1
         self.status_fd = -1
         self.stamp: Stamp = (0, 0, 0)
+
+    def hierarchies(self) -> Hierarchies:
+        return self.known.get()
 
     def read(self) -> None:
         if self.config is None:

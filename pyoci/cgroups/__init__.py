@@ -57,6 +57,9 @@ class Disabled:
     def pids(self) -> list[int]:
         return []
 
+    def end(self) -> None:
+        """There is no list of its processes."""
+
     def kill_all(self, signal: int) -> None:
         """There is no list of its processes."""
 

@@ -20,6 +20,31 @@ _SIGKILL = 9
 _AT_ONCE = 200  # processes signalled together: each takes an fd
 
 
+class _Writer:
+    """Writes cgroup files; one that is written several times in a row, as devices.allow is, is opened once."""
+
+    __slots__ = ("_fd", "_path")
+
+    def __init__(self) -> None:
+        self._path = ""
+        self._fd = -1
+
+    def __enter__(self) -> _Writer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._fd >= 0:
+            posix.close(self._fd)
+            self._fd = -1
+
+    def write(self, path: str, value: str) -> None:
+        if path != self._path:
+            self.__exit__()
+            self._fd = posix.open(path, posix.O_WRONLY | posix.O_CLOEXEC)
+            self._path = path
+        posix.write(self._fd, value.encode())
+
+
 class V1Driver:
     """The container's group in every hierarchy.
 
@@ -194,35 +219,39 @@ class V1Driver:
         Raises:
             KernelError: the controller is not mounted, or the kernel refuses the value; `where` names it.
         """
-        for w in writes:
-            directory = self._paths.get(w.controller)
-            if self._rootless and w.controller == "devices":
-                continue
-            if directory is None:
-                if w.where == "linux.resources.devices":
-                    continue  # the runtime's own default rules: no such host denies devices anywhere
-                raise KernelError(
-                    f"cannot set {w.file}",
-                    where=w.where,
-                    why="the caller may not make a cgroup"
-                    if self._optional
-                    else f"the {w.controller} controller is not mounted",
-                    todo=f"mount it (cgroup_enable={w.controller} on the kernel's command line), or remove the limit"
-                    if not self._optional
-                    else "remove the limit, or let root give the caller a cgroup and name it in linux.cgroupsPath",
-                )
-            try:
-                write(f"{directory}/{w.file}", w.value)
-            except OSError as e:
-                if w.file == "memory.memsw.limit_in_bytes" and w.value == "-1" and e.errno == errno.ENOENT:
-                    continue  # no swap accounting: there is no limit to lift
-                raise KernelError(
-                    f"cannot set {w.file} to {w.value[:80]}",
-                    errno=e.errno or 0,
-                    where=w.where,
-                    why=errno_words(e),
-                    todo=TODO.get(e.errno or 0, ""),
-                ) from None
+        with _Writer() as files:
+            for w in writes:
+                self._apply(w, files)
+
+    def _apply(self, w: Write, files: _Writer) -> None:
+        directory = self._paths.get(w.controller)
+        if self._rootless and w.controller == "devices":
+            return
+        if directory is None:
+            if w.where == "linux.resources.devices":
+                return  # the runtime's own default rules: no such host denies devices anywhere
+            raise KernelError(
+                f"cannot set {w.file}",
+                where=w.where,
+                why="the caller may not make a cgroup"
+                if self._optional
+                else f"the {w.controller} controller is not mounted",
+                todo=f"mount it (cgroup_enable={w.controller} on the kernel's command line), or remove the limit"
+                if not self._optional
+                else "remove the limit, or let root give the caller a cgroup and name it in linux.cgroupsPath",
+            )
+        try:
+            files.write(f"{directory}/{w.file}", w.value)
+        except OSError as e:
+            if w.file == "memory.memsw.limit_in_bytes" and w.value == "-1" and e.errno == errno.ENOENT:
+                return  # no swap accounting: there is no limit to lift
+            raise KernelError(
+                f"cannot set {w.file} to {w.value[:80]}",
+                errno=e.errno or 0,
+                where=w.where,
+                why=errno_words(e),
+                todo=TODO.get(e.errno or 0, ""),
+            ) from None
 
     def update(self, resources: dict[str, Any]) -> None:
         """Change limits of the running group: all that are named, or none (`linux.resources`, without devices).
@@ -286,6 +315,13 @@ class V1Driver:
     def pids(self) -> list[int]:
         """Pids of the group and the groups below it; missing groups are empty."""
         return [pid for folder in _tree(self._first()) for pid in _pids(folder)]
+
+    def end(self) -> None:
+        """Kill every process; most often there is none any more, and the group goes without a look into it."""
+        try:
+            posix.rmdir(self._first())
+        except OSError:
+            self.kill_all(_SIGKILL)
 
     def kill_all(self, signal: int) -> None:
         """Signal every process, until no new one appears; frozen meanwhile, so that none escapes by forking.

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pyoci.cgroups.compile import Write
+    from pyoci.cgroups.hierarchies import Hierarchies
     from pyoci.lifecycle.agent import Agent
     from pyoci.lifecycle.netdevices import Moved
     from pyoci.lifecycle.request import CreateRequest
@@ -134,11 +135,15 @@ class Creation:
             )
         return real
 
+    def hierarchies(self) -> Hierarchies:
+        """The machine's cgroup hierarchies; the API looks only when mounts have changed."""
+        return read_hierarchies()
+
     def _compile_cgroups(self) -> None:
         r = self.request
         linux = self.spec.obj("linux") or Obj({}, "linux")
         resources = linux.obj("resources")
-        self.found = read_hierarchies()
+        self.found = self.hierarchies()
         mode = self.found.mode
         self.facts = host.read_facts(r.bundle, mode)
         if host.has_labels(self.spec, self.spec.obj("process")):

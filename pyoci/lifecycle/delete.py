@@ -125,8 +125,7 @@ def _end(found: Found) -> None:
             waiter.register(fd, 1)
             waiter.poll(10_000)
             posix.close(fd)
-    if found.state.cgroup_paths:
-        found.driver().kill_all(_SIGKILL)
+    found.driver().end()
 
 
 def _poststop(found: Found, warn: Callable[[str], None]) -> None:

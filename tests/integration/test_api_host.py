@@ -257,6 +257,8 @@ def test_asyncio_waits_for_many(runtime: Runtime, bundles: Bundles) -> None:
 def test_threads_that_each_run_whole_lives(bundles: Bundles) -> None:
     many = [lively(bundles()) for _ in range(THREADS)]
     runtimes = [Runtime(bundles.root) for _ in range(2)]
+    for each in runtimes:
+        each._hierarchies.get()  # for which it keeps an fd
     before = snapshot(bundles), sorted(os.listdir("/proc/self/fd"))
 
     def lives(number: int) -> None:
@@ -381,6 +383,25 @@ def test_a_program_that_closes_fds_it_does_not_know(bundles: Bundles) -> None:
                 os.open("/bin/true", os.O_RDONLY)
     """
     done = run_program(text, bundles.root, bundle.name, bundle.path)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_change_of_mounts_has_the_hierarchies_read_again(bundles: Bundles) -> None:
+    text = """
+        import ctypes
+        from pyoci.hosted import KnownHierarchies
+        libc = ctypes.CDLL(None)
+        assert libc.unshare(0x20000) == 0 and libc.mount(b"", b"/", b"", 1 << 14 | 1 << 18, b"") == 0  # private
+        known = KnownHierarchies()
+        first = known.get()
+        assert known.get() is first
+        assert libc.mount(b"t", sys.argv[1].encode(), b"tmpfs", 0, b"") == 0
+        second = known.get()
+        assert second is not first and known.get() is second
+        assert libc.unshare(0x20000) == 0
+        assert known.get() is not second
+    """
+    done = run_program(text, bundles.base)
     assert (done.returncode, done.stderr) == (0, "")
 
 

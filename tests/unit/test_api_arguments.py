@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from pyoci import DEVNULL, PIPE, STDOUT, ConfigError, Container, Runtime, StateError, UsageError
+from pyoci import DEVNULL, PIPE, STDOUT, ConfigError, Container, Runtime, StateError, UsageError, hosted
 from pyoci.hosted import plain
 from pyoci.lifecycle import ended
 from pyoci.lifecycle.ended import exit_code, has_ended
@@ -127,6 +127,21 @@ def test_unknown_signals_are_refused_first(container):
     for signal in ("NOSUCH", 0, 65, -1):
         with pytest.raises(UsageError, match="signal"):
             container.kill(signal)
+
+
+def test_hierarchies_are_kept_while_the_watch_is_our_own(monkeypatch):
+    read = []
+    monkeypatch.setattr(hosted, "read_hierarchies", lambda: read.append(1) or len(read))
+    known = hosted.KnownHierarchies()
+    assert [known.get() for _ in range(3)] == [1, 1, 1]
+    null, foreign = os.open("/dev/null", os.O_RDONLY), known._fd
+    os.dup2(null, foreign)  # as a program may that closes what it does not know
+    assert [known.get() for _ in range(3)] == [2, 2, 2] and known._fd not in (-1, foreign)
+    known.close()
+    assert os.path.samestat(os.fstat(foreign), os.fstat(null))  # not ours to close
+    os.close(null)
+    os.close(foreign)
+    assert known.get() == 3
 
 
 class Number(enum.IntEnum):

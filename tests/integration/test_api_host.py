@@ -259,6 +259,7 @@ def test_threads_that_each_run_whole_lives(bundles: Bundles) -> None:
     runtimes = [Runtime(bundles.root) for _ in range(2)]
     for each in runtimes:
         each._hierarchies.get()  # for which it keeps an fd
+    gc.collect()  # what other tests' tracebacks hold
     before = snapshot(bundles), sorted(os.listdir("/proc/self/fd"))
 
     def lives(number: int) -> None:

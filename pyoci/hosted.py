@@ -106,10 +106,13 @@ class KnownHierarchies:
         """What there is now."""
         with self._lock:
             namespace = os.stat("/proc/self/ns/mnt").st_ino
-            if self._found is None or namespace != self._namespace or self._changed():
+            if namespace != self._namespace or not self._ours():
                 self._watch()
                 self._namespace = namespace
-                self._found = read_hierarchies()
+            elif self._found is not None and not self._changed():
+                return self._found
+            self._found = None  # in case it cannot be read
+            self._found = read_hierarchies()
             return self._found
 
     def _ours(self) -> bool:
@@ -120,14 +123,13 @@ class KnownHierarchies:
         return (st.st_dev, st.st_ino) == self._file
 
     def _changed(self) -> bool:
-        if not self._ours():
-            return True
+        """Whether it has since the last look; the kernel tells it once."""
         changes = poll()
         changes.register(self._fd, POLLPRI)
         return bool(changes.poll(0))
 
     def _watch(self) -> None:
-        """Watch from now on; each open file is told of a change once."""
+        """Watch from now on."""
         self.close()
         self._fd = os.open("/proc/self/mountinfo", os.O_RDONLY | os.O_CLOEXEC)
         st = os.fstat(self._fd)

@@ -269,4 +269,7 @@ class Box:
         with contextlib.suppress(ChildProcessError):  # what a runtime left behind is a child of ours now
             while os.waitpid(-1, os.WNOHANG)[0]:
                 pass
+        inner = Path("/proc/self/mountinfo").read_text()
+        for place in sorted({p for line in inner.splitlines() if (p := line.split()[4]).startswith(f"{self.path}/")}):
+            subprocess.run(["umount", "-l", place], check=False, capture_output=True)
         shutil.rmtree(self.path, ignore_errors=True)

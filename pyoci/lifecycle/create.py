@@ -14,7 +14,7 @@ from pyoci.cgroups import Disabled
 from pyoci.cgroups.compile import cgroup_path, compile_v1
 from pyoci.cgroups.hierarchies import read_hierarchies
 from pyoci.cgroups.v1 import V1Driver
-from pyoci.errors import ConfigError, KernelError, OCIError
+from pyoci.errors import ConfigError, KernelError, OCIError, StateError
 from pyoci.lifecycle import filters, host
 from pyoci.lifecycle.launch import CLONE_NEWUSER, Launch
 from pyoci.plan import ops
@@ -161,13 +161,13 @@ class Creation:
     def journal(self) -> None:
         """Claim the id, and write down what is about to be made."""
         r = self.request
-        entry = Store(r.root).create(r.id)
+        self.entry = entry = Store(r.root).create(r.id)
         try:
             entry.lock()
-        except BaseException:
-            entry.close()  # a delete was faster: what is there now is no longer ours to remove
+        except StateError:
+            self.entry = None  # a delete was faster: what is there now is no longer ours to remove
+            entry.close()
             raise
-        self.entry = entry
         state = State()
         state.id = r.id
         state.oci_version = str(self.spec.data.get("ociVersion", ""))
@@ -361,8 +361,14 @@ def create(request: CreateRequest, creation: Creation | None = None) -> int:
     try:
         c.journal()
         return c.execute()
-    except BaseException:
-        c.undo()
+    except BaseException as e:
+        try:
+            c.undo()
+        except (OCIError, OSError) as second:
+            # the first error is what its reader can do something about
+            rest = f"not all of it could be undone ({second}): pyoci delete --force {request.id}"
+            if isinstance(e, OCIError):
+                e.todo = f"{e.todo}; {rest}" if e.todo else rest
         raise
     finally:
         if c.entry is not None:

@@ -34,6 +34,16 @@ static int begin(struct ctx *c, int64_t flags)
 	return r < 0 ? fail(c, r, "setresuid", "root of the user namespace") : 0;
 }
 
+/* Tells the runtime of the process that goes on. One that it cannot be told of would hold our end of the channel open,
+ * and both would wait for ever. */
+static int introduce(struct ctx *c, long pid, int pidfd)
+{
+	int r = sync_send_pid(c, pid, pidfd);
+	if (r < 0)
+		sys(__NR_pidfd_send_signal, pidfd, 9 /* SIGKILL */, 0, 0);
+	return r;
+}
+
 /* The stage makes the process that goes on, as a child of the runtime (CLONE_PARENT): a shim that
  * waits as a subreaper then owns it. A pid namespace joined by setns holds for children only. */
 OPF(fork)
@@ -48,8 +58,7 @@ OPF(fork)
 	if (pid < 0)
 		return fail(c, pid, "clone3", NULL);
 	if (pid > 0) {
-		sync_send_pid(c, pid, pidfd);
-		sys(__NR_exit_group, 0);
+		sys(__NR_exit_group, introduce(c, pid, pidfd) < 0);
 	}
 	return begin(c, op->a);
 }
@@ -93,7 +102,7 @@ OPF(keep)
 		return fail(c, pid, "clone3", NULL);
 	if (pid > 0) {
 		if (!op->c)
-			sync_send_pid(c, pid, pidfd);
+			introduce(c, pid, pidfd);
 		keep(c, c->slots[SLOT_STATUS]);
 	}
 	drop_slot(c, SLOT_STATUS);

@@ -75,6 +75,14 @@ class Verb:
             done = self.victim.command(*words, capture_output=False, stdout=output, stderr=output)
         assert done.returncode == 0, (words, self.victim.output()[-500:])
 
+    def start_up(self) -> dict[str, int]:
+        """How many of each call the dynamic loader makes before the first line of the command (see launcher.c)."""
+        trace = self.victim.path / "trace"
+        self.strace(follow=False, trace=trace)
+        self.clean()
+        before = trace.read_text().partition('readlink("/proc/self/exe"')[0]
+        return Counter(re.findall(r"^(\w+)\(", before, re.M))
+
     def calls(self, follow: bool = True) -> list[tuple[int, str]]:
         """(process, system call) of an undisturbed run, in order; processes are numbered from 0, the runtime."""
         trace = self.victim.path / "trace"

@@ -333,3 +333,42 @@ def test_wait_runs_out_of_time(running: Container) -> None:
     with pytest.raises(TimeoutError):
         running.wait(0.1)
     assert 0.1 <= time.monotonic() - begin < 5 and running.returncode is None
+
+
+@pytest.mark.parametrize("kind", ["new", "joined", "user", "joined by a user namespace"])
+def test_namespaces_new_and_joined_by_path(runtime: Runtime, bundles: Bundles, kind: str) -> None:
+    """With a stage and without, with ids to be mapped and without: init is told apart from its keeper and its stage."""
+    other, bundle = bundles().args("sleep", "100"), bundles()
+    linux = bundle.config["linux"]
+    if "user" in kind:
+        linux["namespaces"].append({"type": "user"})
+        for key in ("uidMappings", "gidMappings"):
+            linux[key] = [{"containerID": 0, "hostID": 100000, "size": 1000}]
+    with runtime.create(other.name, other.path) as first:
+        if "joined" in kind:
+            linux["namespaces"] = [n for n in linux["namespaces"] if n["type"] != "uts"]
+            linux["namespaces"].append({"type": "uts", "path": f"/proc/{first.pid}/ns/uts"})
+            del bundle.config["hostname"]
+        bundle.args("sleep", "100")
+        with runtime.create(bundle.name, bundle.path, stdout=DEVNULL) as container:
+            container.start()
+            uts = os.readlink(f"/proc/{container.pid}/ns/uts")
+            assert (uts == os.readlink(f"/proc/{first.pid}/ns/uts")) == ("joined" in kind)
+            assert os.stat(f"/proc/{container.pid}").st_uid == (100000 if "user" in kind else 0)
+            assert Path(f"/proc/{container.pid}/cmdline").read_bytes() == b"sleep\x00100\x00"
+            assert container.pids() == [container.pid]
+            with container.exec(["sh", "-c", "exit $(id -u)3"]) as process:
+                assert process.wait(10) == 3
+            container.kill("KILL")
+            assert container.wait(10) == -9
+    assert runtime.list() == []
+
+
+def test_a_process_that_dies_while_it_is_set_up_is_said(runtime: Runtime, bundles: Bundles) -> None:
+    bundle = bundles()
+    bundle.config["linux"]["resources"] = {"memory": {"limit": 4096, "swap": 4096}}
+    bundle.save()
+    before = snapshot(bundles)
+    with pytest.raises(KernelError):
+        runtime.create(bundle.name, bundle.path)
+    assert snapshot(bundles) == before

@@ -79,12 +79,13 @@ def cgroup_path(cgroups_path: str | None, container_id: str, default: str) -> st
     return "/" + "/".join(parts)
 
 
-def compile_v1(resources: dict[str, Any], path: str = "linux.resources") -> list[Write]:
+def compile_v1(resources: dict[str, Any], path: str = "linux.resources", version: object = "") -> list[Write]:
     """Writes for `linux.resources`, in an order the kernel accepts for a new group.
 
     Args:
         resources: the object.
         path: its JSON path, for errors.
+        version: ociVersion of the config it is from.
 
     Raises:
         ConfigError: a value has the wrong type or range, or the resource does not exist on cgroup v1.
@@ -97,7 +98,7 @@ def compile_v1(resources: dict[str, Any], path: str = "linux.resources") -> list
     pids = r.obj("pids")
     if pids:
         limit = pids.number("limit", -_I64, _I64)
-        if limit is not None:
+        if limit is not None and not (limit == 0 and _before_1_3(version)):
             out.append(Write("pids", "pids.max", str(limit) if limit >= 0 else "max", pids.at("limit")))
     _block_io(r, out)
     for item in r.objs("hugepageLimits"):
@@ -126,6 +127,12 @@ def compile_v1(resources: dict[str, Any], path: str = "linux.resources") -> list
             todo="use memory, cpu, pids … instead, or boot with cgroup v2",
         )
     return out
+
+
+def _before_1_3(version: object) -> bool:
+    """Whether 0 processes was "not set", as Go wrote it; since 1.3.0 of the spec it is a limit."""
+    parts = str(version).split(".")
+    return len(parts) > 1 and parts[0] == "1" and parts[1].isdigit() and int(parts[1]) < 3
 
 
 def _memory(r: Obj, out: list[Write]) -> None:

@@ -155,7 +155,8 @@ class Creation:
         rootless = self.facts.euid != 0 or self.facts.in_userns
         path = cgroup_path(named, r.id, "/")
         self.driver = V1Driver(self.found, path, rootless=rootless, optional=rootless and not named)
-        self.writes = compile_v1(resources.data if resources else {})
+        version = self.spec.data.get("ociVersion", "")
+        self.writes = compile_v1(resources.data if resources else {}, version=version)
         self.facts.cgroup_mounts = host.cgroup_rows(self.found, self.driver.paths())
 
     def journal(self) -> None:

@@ -81,6 +81,16 @@ def test_pids_limit(limit, value):
     assert writes(pids={"limit": limit}) == [("pids.max", value, "pids.limit")]
 
 
+@pytest.mark.parametrize(
+    ("version", "values"),
+    [("1.0.2-dev", []), ("1.2.1", []), ("1.3.0", ["0"]), ("1.10.0", ["0"]), ("", ["0"]), ("x.y", ["0"]), (None, ["0"])],
+)
+def test_zero_processes_were_no_limit_before_the_spec_said_otherwise(version, values):
+    found = compile_v1({"pids": {"limit": 0}}, version=version)
+    assert [w.value for w in found if w.controller == "pids"] == values
+    assert [w.value for w in compile_v1({"pids": {"limit": 5}}, version=version)][-1] == "5"
+
+
 def test_no_pids_limit_is_no_write():
     assert writes(pids={}) == []
 

@@ -14,7 +14,7 @@ from typing import Any
 IMAGE = "localhost/pyoci-busybox:latest"
 APPLETS = (
     "sh cat echo id ls mount ps sleep true false env hostname stat test stty tty grep dd kill touch rm mkdir chmod "
-    "date head nproc tail wc cut readlink df sed awk ip mknod umask top printf pwd chown sort tr cmp nc"
+    "date head nproc tail wc cut readlink df sed awk ip mknod umask top printf pwd chown sort uniq tr cmp nc"
 )
 FILES = {
     "etc/passwd": "root:x:0:0::/:/bin/sh\nguest:x:1000:1000::/tmp:/bin/sh\n",
@@ -34,6 +34,9 @@ def write_rootfs(path: Path) -> None:
             info = tarfile.TarInfo(f"bin/{applet}")
             info.type, info.linkname = tarfile.SYMTYPE, "busybox"
             tar.addfile(info)
+        link = tarfile.TarInfo("var/run")
+        link.type, link.linkname = tarfile.SYMTYPE, "/run"  # as most images have it
+        tar.addfile(link)
         for name, text in FILES.items():
             info = tarfile.TarInfo(name)
             info.size = len(text)

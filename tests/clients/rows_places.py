@@ -1,0 +1,203 @@
+"""A container's mounts, devices and namespaces."""
+
+from __future__ import annotations
+
+import os
+
+from tests.clients.scenarios import Row
+
+ROWS = (
+    # Filesystems
+    Row("read-only root", "echo >/new", code=1, err="Read-only file system", engine="--read-only", ctr="--read-only"),
+    Row(
+        "read-only root with a tmpfs",
+        "echo here >/tmp/new && cat /tmp/new",
+        "here",
+        engine="--read-only --tmpfs /tmp",
+        ctr="--read-only --mount type=tmpfs,src=tmpfs,dst=/tmp",
+    ),
+    Row(
+        "tmpfs with options",
+        "grep ' /t ' /proc/mounts",
+        ".*noexec.*size=1024k.*",
+        engine="--tmpfs /t:size=1m,noexec",
+        ctr="--mount type=tmpfs,src=tmpfs,dst=/t,options=size=1m:noexec",
+    ),
+    Row(
+        "tmpfs of buildah",
+        "grep ' /t ' /proc/mounts",
+        ".*size=1024k.*",
+        engine=None,
+        buildah="--mount type=tmpfs,dst=/t,tmpfs-size=1m",
+    ),
+    Row(
+        "shm size",
+        "grep ' /dev/shm ' /proc/mounts",
+        ".*size=32768k.*",
+        engine="--shm-size 32m",
+        buildah="--shm-size 32m |",
+    ),
+    Row(
+        "bind of one file",
+        "cat /one",
+        "from the host",
+        engine="-v {dir}/file:/one:ro",
+        ctr="--mount type=bind,src={dir}/file,dst=/one,options=bind:ro",
+        buildah="-v {dir}/file:/one:ro",
+    ),
+    Row(
+        "bind in long words",
+        "cat /d/file && ! touch /d/file",
+        "from the host",
+        err="Read-only",
+        engine="--mount type=bind,src={dir},dst=/d,readonly",
+        buildah="--mount type=bind,src={dir},dst=/d,ro",
+    ),
+    Row(
+        "slave propagation",
+        "grep ' /d ' /proc/self/mountinfo",
+        ".* master:.*",
+        engine="-v {dir}:/d:rslave",
+        ctr="--mount type=bind,src={dir},dst=/d,options=rbind:rslave",
+    ),
+    Row(
+        "shared propagation",
+        "grep ' /d ' /proc/self/mountinfo",
+        ".* shared:.*",
+        engine="-v {dir}:/d:rshared",
+        ctr="--mount type=bind,src={dir},dst=/d,options=rbind:rshared",
+    ),
+    Row(
+        "private propagation",
+        "grep ' /d ' /proc/self/mountinfo | grep -c -e shared: -e master:",
+        "0",
+        code=1,
+        engine="-v {dir}:/d:rprivate",
+        ctr="--mount type=bind,src={dir},dst=/d,options=rbind:rprivate",
+    ),
+    Row(
+        "usual devices",
+        "for d in null zero full random urandom tty ptmx; do test -c /dev/$d || echo no $d; done; readlink /dev/fd",
+        "/proc/self/fd",
+        ctr="",
+        buildah="",
+    ),
+    Row("no disk", "mknod /disk b 254 0 && head -c 1 /disk", code=1, err="Operation not permitted", ctr="", buildah=""),
+    Row(
+        "device",
+        "dd if=/dev/mine bs=4 count=1 2>/dev/null | wc -c; test -c /dev/mine && echo yes",
+        "4\nyes",
+        remapped=None,
+        engine="--device /dev/zero:/dev/mine",
+    ),
+    Row(
+        "device that may be read only",
+        "head -c 1 /dev/kmsg >/dev/null; echo $?; echo x >/dev/kmsg",
+        ".*1.*|0",
+        code=1,
+        err="peration not permitted",
+        engine="--device /dev/kmsg:/dev/kmsg:r",
+    ),
+    Row(
+        "device of ctr",
+        "test -c /dev/fuse && echo yes",
+        "yes",
+        engine="--device /dev/fuse",
+        ctr="--device /dev/fuse",
+        buildah="--device /dev/fuse |",
+    ),
+    Row(
+        "host's devices",
+        "test -c /dev/loop-control && test -c /dev/null && test -d /dev/pts && echo all",
+        "all",
+        engine="-v /dev:/dev",
+        ctr="--mount type=bind,src=/dev,dst=/dev,options=rbind:rw",
+        buildah="-v /dev:/dev",
+    ),
+    Row(
+        "host's root",
+        "test -d /host/etc && test -d /host/proc/1 && ! touch /host/x",
+        err="Read-only",
+        engine="-v /:/host:ro,rslave",
+        ctr="--mount type=bind,src=/,dst=/host,options=rbind:ro",
+    ),
+    Row("host's proc", "test -d /h/1 && echo seen", "seen", engine="-v /proc:/h:ro", buildah="-v /proc:/h:ro"),
+    Row("host's sys", "test -d /h/kernel && echo seen", "seen", engine="-v /sys:/h:ro", buildah="-v /sys:/h:ro"),
+    Row(
+        "terminals of its own", "grep ' /p ' /proc/mounts", "devpts.*", docker=None, engine="--mount type=devpts,dst=/p"
+    ),
+    Row(
+        "bind below a bind",
+        "cat /d/in/file /d/file",
+        "from the host\nfrom the host",
+        engine="-v {dir}:/d -v {dir}:/d/in:ro",
+        ctr="--mount type=bind,src={dir},dst=/d,options=rbind:rw --mount type=bind,src={dir},dst=/d/in,options=rbind:ro",
+    ),
+    Row(
+        "bind on what is a link in the image",
+        "cat /var/run/d/file; ls -l /var/run | cut -c1",
+        "from the host\nl",
+        engine="-v {dir}:/var/run/d",
+        ctr="--mount type=bind,src={dir},dst=/var/run/d,options=rbind:ro",
+        buildah="-v {dir}:/var/run/d",
+    ),
+    Row(
+        "noexec, nosuid and nodev",
+        "grep ' /d ' /proc/mounts",
+        ".*(nosuid,nodev,noexec).*",
+        engine="-v {dir}:/d:noexec,nosuid,nodev",
+        docker=None,
+        ctr="--mount type=bind,src={dir},dst=/d,options=rbind:nosuid:nodev:noexec",
+    ),
+    # Namespaces
+    Row("host name", "hostname", "box", engine="--hostname box", buildah="--hostname box"),
+    Row("sysctl of the network", "cat /proc/sys/net/ipv4/ip_forward", "1", engine="--sysctl net.ipv4.ip_forward=1"),
+    Row("sysctl of ipc", "cat /proc/sys/kernel/shmmax", "123456", engine="--sysctl kernel.shmmax=123456"),
+    Row("own loopback is up", "ip addr show lo", ".*LOOPBACK,UP.*127\\.0\\.0\\.1/8.*", ctr="", buildah=""),
+    Row(
+        "hosts file", "grep box.example /etc/hosts", "10.1.2.3\\s+box.example", engine="--add-host box.example:10.1.2.3"
+    ),
+    Row("no other process is seen", "ls -d /proc/[0-9]* | wc -l", "[1-5]", ctr="", buildah=""),
+    Row(
+        "host's processes",
+        "ls -d /proc/[0-9]* | wc -l",
+        "[0-9]{2,}",
+        remapped=None,
+        engine="--pid host",
+        buildah="--pid host",
+    ),
+    Row("many arguments", program=("/bin/sh", "-c", "echo $#", *("x" * 100,) * 1000), out="999", ctr="", buildah=""),
+    Row(
+        "domain name",
+        "cat /proc/sys/kernel/domainname",
+        "box.example",
+        podman=None,
+        remapped=None,
+        engine="--domainname box.example",
+    ),
+    Row("host's name", "cat /proc/sys/kernel/hostname", os.uname().nodename, remapped=None, engine="--uts host"),
+    Row(
+        "cgroup namespace",
+        "cut -d: -f3 /proc/self/cgroup | sort | uniq",
+        "/",
+        rootless=None,
+        remapped=None,
+        engine="--cgroupns private",
+    ),
+    Row(
+        "host's cgroup namespace",
+        "grep -c pyoci-e2e- /proc/self/cgroup",
+        "[0-9]+",
+        rootless=None,
+        engine="--cgroupns host",
+    ),
+    Row("host's ipc", "ls /dev/shm; echo fine", ".*fine", remapped=None, rootless=None, engine="--ipc host"),
+    Row(
+        "own id kept",
+        "id -u; cut -c1-11 /proc/self/uid_map | head -n 1",
+        "1500\n *0",
+        podman=None,
+        docker=None,
+        rootless="--userns keep-id",
+    ),
+)

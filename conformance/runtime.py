@@ -30,7 +30,7 @@ class Runtime:
     """
 
     def __init__(self, path: str, ground: Ground) -> None:
-        self.path = shutil.which(path) or path
+        self.path = os.path.abspath(shutil.which(path) or path)
         self.root = ground.work / "root"
         self.ground = ground
         shown = subprocess.run([self.path, "--version"], capture_output=True, text=True, check=False).stdout

@@ -2,7 +2,7 @@
 PREFIX ?= /usr/local
 PYTHON = .venv/bin/python
 
-.PHONY: setup setup-dev hello test unit lint format bench e2e install clean
+.PHONY: setup setup-dev hello test unit lint format bench attacks faults e2e install clean
 
 setup:
 	@tools/setup
@@ -29,6 +29,12 @@ lint: setup-dev
 
 format: setup-dev
 	@.venv/bin/ruff check --fix -q . ; .venv/bin/ruff format .
+
+attacks: setup
+	@$(PYTHON) -m pytest -q tests/attacks
+
+faults: setup
+	@$(PYTHON) -m pytest -q tests/faults
 
 bench: setup
 	@$(PYTHON) -m tests.bench --out docs

@@ -144,7 +144,21 @@ class Cell:
         process.send_signal(number)
         process.wait(PATIENCE)
 
-    def close(self) -> None:
+    def inhabitants(self) -> dict[int, str]:
+        """Pids and command lines of what runs in the network namespace, besides the holder."""
+        network = os.readlink(f"/proc/{self.holder.pid}/ns/net")
+        found = {}
+        for entry in Path("/proc").iterdir():
+            try:
+                if entry.name.isdigit() and os.readlink(entry / "ns/net") == network:
+                    found[int(entry.name)] = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()[:200]
+            except OSError:
+                continue  # it has ended meanwhile
+        found.pop(self.holder.pid, None)
+        return found
+
+    def close(self) -> list[str]:
+        """End the daemons and the namespaces; gives what clients had left running, which is killed."""
         for process in reversed(self.daemons):
             process.terminate()
             try:
@@ -152,8 +166,17 @@ class Cell:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+        end = time.monotonic() + 10  # a conmon or a shim may still be on its way out
+        while (left := self.inhabitants()) and time.monotonic() < end:
+            time.sleep(0.05)
+        for pid in left:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
         self.holder.kill()
         self.holder.wait()
+        return list(left.values())
 
 
 def process_with(word: str, program: str = "/bin/sh") -> int:
@@ -178,19 +201,16 @@ def cgroup_file(pid: int, controller: str, file: str) -> Path:
     raise AssertionError(f"process {pid} is in no {controller} cgroup")
 
 
-def end_strays(folder: Path) -> list[str]:
-    """Kill what clients have left running: what has the folder on its command line (shims), or is in our cgroups."""
+def end_strays() -> list[str]:
+    """Kill what is still in our cgroups; gives the command lines."""
     strays = []
-    for entry in Path("/proc").iterdir():
-        try:
-            if not entry.name.isdigit() or int(entry.name) == os.getpid():
-                continue
-            argv = (entry / "cmdline").read_bytes()
-            if str(folder).encode() in argv or f"/{CGROUP}/" in (entry / "cgroup").read_text():
-                os.kill(int(entry.name), signal.SIGKILL)
-                strays.append(argv.replace(b"\0", b" ").decode(errors="replace")[:200])
-        except (OSError, ValueError):
-            continue  # it has ended meanwhile
+    for file in Path("/sys/fs/cgroup").glob(f"*/{CGROUP}/**/cgroup.procs"):
+        for pid in file.read_text().split():
+            try:
+                strays.append(Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")[:200])
+                os.kill(int(pid), signal.SIGKILL)
+            except OSError:
+                continue  # it has ended meanwhile
     return strays
 
 

@@ -176,6 +176,10 @@ class RootlessPodman(Podman):
         flags = ("--runtime", self.runtime, "--cgroup-manager", "cgroupfs", "--events-backend", "file")
         return (*user, *env, conf, "podman", *self.storage, *flags, *args)
 
+    def close(self) -> None:
+        super().close()
+        self("system", "migrate")  # ends the process that holds its user namespace
+
 
 class Buildah(Client):
     """buildah, on podman's storage. Limits belong to its working container, which `container` makes.

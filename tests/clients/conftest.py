@@ -37,7 +37,7 @@ def base() -> Iterator[Path]:
         left = leftover_cgroups()
         assert not left, f"cgroups in use at the end: {left}"
     finally:
-        strays = end_strays(folder)
+        strays = end_strays()
         leftover_cgroups()
         shutil.rmtree(folder)
     assert not strays, f"processes left: {strays}"
@@ -66,7 +66,8 @@ def cell_in(folder: Path, files: Path) -> Iterator[Cell]:
         cell.run("mount", "--make-shared", str(files))  # a mount of its own, so that it can propagate
         yield cell
     finally:
-        cell.close()
+        left = cell.close()
+    assert not left, f"processes left by {folder.name}: {left}"
 
 
 @contextmanager

@@ -329,6 +329,9 @@ class Ctr(Client):
         flags: tuple[str, ...] = (),
     ) -> tuple[str, ...]:
         words = [*flags, *(["--tty"] if tty else [])]
+        if program[:2] == sh("")[:2]:
+            # ctr loses the output of what has ended before it opens its end of the fifo, with any runtime
+            program = (*program[:2], f"sleep 0.1; {program[2]}", *program[3:])
         if memory:
             words += ["--memory-limit", str(memory)]
         for bind in binds:

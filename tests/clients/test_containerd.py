@@ -146,7 +146,7 @@ def test_namespaces_of_another_are_joined(ctr: Ctr) -> None:
 
 def test_host_network_is_the_clients(ctr: Ctr) -> None:
     theirs = ctr.cell.run("readlink", "/proc/self/ns/net").stdout
-    assert ctr.run("readlink", "/proc/self/ns/net", flags=("--net-host",)).stdout == theirs
+    assert ctr.run(*sh("readlink /proc/self/ns/net"), flags=("--net-host",)).stdout == theirs
 
 
 def test_config_of_ones_own_is_run_as_it_is(ctr: Ctr, tmp_path: Path, rootfs: Path) -> None:

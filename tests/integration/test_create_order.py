@@ -37,16 +37,16 @@ def test_init_refuses_to_run_from_an_image_that_is_not_sealed(
 def test_device_nodes_are_made_however_slowly_the_device_rules_are_set(
     bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write = v1.write
+    write = v1._Writer.write
     denied = []
 
-    def slow(path: str, value: str) -> None:
-        write(path, value)
+    def slow(self: v1._Writer, path: str, value: str) -> None:
+        write(self, path, value)
         if path.endswith("/devices.deny"):
             denied.append(value)
             time.sleep(0.1)  # long enough for the container's process to reach its device nodes
 
-    monkeypatch.setattr(v1, "write", slow)
+    monkeypatch.setattr(v1._Writer, "write", slow)
     bundle.sh("echo >/dev/null && exec sleep 100")
     create(CreateRequest(str(bundle.root), bundle.name, str(bundle.path)))
     assert denied == ["a"]

@@ -227,9 +227,10 @@ class Creation:
                 launch.join(*self.driver.join_files())
             launch.stdio(self.stdio)
             launch.give(ops.SLOT_START, native.listen(self.entry.fd, GATE))
-            self.creating_fd, self.created_fd = native.state_memfd(), native.state_memfd()
-            launch.give(ops.SLOT_STATE_CREATING, self.creating_fd)
-            launch.give(ops.SLOT_STATE_CREATED, self.created_fd)
+            if any(op.code == ops.HOOK for op in self.plan.ops):
+                self.creating_fd, self.created_fd = native.state_memfd(), native.state_memfd()
+                launch.give(ops.SLOT_STATE_CREATING, self.creating_fd)
+                launch.give(ops.SLOT_STATE_CREATED, self.created_fd)
             if self.plan.listener is not None:
                 from pyoci.lifecycle.agent import Agent
 
@@ -276,8 +277,9 @@ class Creation:
         if point == ops.POINT_HOOKS:
             text = self.state_json("creating", launch.pid)
             inside = launch.pid_inside() if self.spec.has("hooks") else launch.pid
-            posix.write(self.creating_fd, self.state_json("creating", inside))
-            posix.write(self.created_fd, self.state_json("created", inside))
+            if self.creating_fd >= 0:
+                posix.write(self.creating_fd, self.state_json("creating", inside))
+                posix.write(self.created_fd, self.state_json("created", inside))
             if self.agent is not None:
                 self.agent.tell(self.document("created", launch.pid), launch.pid)
             if self.plan.net_devices:

@@ -65,7 +65,8 @@ def compile_create(spec: Obj, facts: HostFacts, options: Options) -> ops.LaunchP
     devices.emit(ctx, entries)
     if not synced:
         cgroupmounts.sync(ctx)
-    ctx.add(ops.SYNC, "hooks", a=ops.POINT_HOOKS)
+    if _needs_runtime(ctx):
+        ctx.add(ops.SYNC, "hooks", a=ops.POINT_HOOKS)
     hooks.emit(ctx, "createContainer", ops.SLOT_STATE_CREATING)
     cwd = _cwd(ctx)
     ctx.add(ops.MKDIR, "process.cwd", t=cwd, a=0o755, flags=ops.FLAG_OPTIONAL)
@@ -80,6 +81,12 @@ def compile_create(spec: Obj, facts: HostFacts, options: Options) -> ops.LaunchP
     rootfs.switch(ctx)
     _finish(ctx, who, gate=True)
     return ctx.plan
+
+
+def _needs_runtime(ctx: Context) -> bool:
+    """Whether the runtime has something to do while the process waits in its namespaces."""
+    seccomp = ctx.linux.obj("seccomp")
+    return ctx.spec.has("hooks") or ctx.linux.has("netDevices") or bool(seccomp and seccomp.has("listenerPath"))
 
 
 def compile_exec(process: Obj, target: ExecTarget, facts: HostFacts, options: Options) -> ops.LaunchPlan:

@@ -118,7 +118,7 @@ SLOT_STATUS = 15
 SLOT_FREE = 16
 
 POINT_CGROUP = 1  # the parent has put the process into its cgroups
-POINT_HOOKS = 2  #  the parent has run prestart and createRuntime hooks
+POINT_HOOKS = 2  #  the parent has run prestart and createRuntime hooks; left out where nothing waits for it
 POINT_CREATED = 3  # all is ready; what follows is the start gate
 POINT_NOTIFY = 4  # the parent has written the container process state of an exec
 

@@ -28,7 +28,7 @@ def test_order_of_a_launch():
     wanted += [ops.SET_CAPS, ops.AMBIENT, ops.FIND_EXEC, ops.WAIT_START, ops.EXEC]
     seen = codes(build())
     assert [seen.index(c) for c in wanted] == sorted(seen.index(c) for c in wanted)
-    assert [op.a for op in find(build(), ops.SYNC)] == [1, 2, 3]
+    assert [op.a for op in find(build(), ops.SYNC)] == [ops.POINT_CGROUP, ops.POINT_CREATED]
 
 
 def test_arguments_and_environment_that_execve_cannot_take_are_refused_before_anything_is_made():

@@ -14,7 +14,7 @@ from pyoci.errors import OCIError
 from pyoci.plan import encode as encoding
 from pyoci.plan import ops
 from pyoci.plan.encode import encode
-from tests.unit.plan_helpers import build
+from tests.unit.plan_helpers import build, config
 
 NATIVE = Path(native.__file__).parent
 HEADER = re.sub(r"/\*.*?\*/", "", (NATIVE / "plan.h").read_text(), flags=re.S)
@@ -77,8 +77,20 @@ def test_sync_messages_are_those_of_the_header():
 
 
 def test_points_are_numbered_in_the_order_they_are_met():
-    points = [op.a for op in build().ops if op.code == ops.SYNC]
+    points = [op.a for op in build(config(hooks={"prestart": []})).ops if op.code == ops.SYNC]
     assert points == [ops.POINT_CGROUP, ops.POINT_HOOKS, ops.POINT_CREATED] == sorted(points)
+
+
+def test_nothing_waits_for_hooks_that_are_not_there():
+    assert ops.POINT_HOOKS not in [op.a for op in build().ops if op.code == ops.SYNC]
+    notify = {"names": ["chdir"], "action": "SCMP_ACT_NOTIFY"}
+    seccomp = {"defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "/l", "syscalls": [notify]}
+    for document in (
+        config(hooks={}),
+        config(linux={"netDevices": {}}),
+        config(linux={"seccomp": seccomp}),
+    ):
+        assert ops.POINT_HOOKS in [op.a for op in build(document).ops if op.code == ops.SYNC]
 
 
 def decode(raw):

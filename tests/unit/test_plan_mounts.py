@@ -156,7 +156,7 @@ def test_cgroup_v1_with_a_namespace():
     assert find(plan, ops.MOUNT_ATTR)[-1].b == 1 and find(plan, ops.MOUNT_FS)[0].a & 1 == 0
     seen = codes(plan)
     assert seen.index(ops.SYNC) < seen.index(ops.UNSHARE) < seen.index(ops.MOUNT_FS)
-    assert len(find(plan, ops.SYNC)) == 3
+    assert len(find(plan, ops.SYNC)) == 2
 
 
 def test_cgroup_v1_without_a_namespace_binds_the_containers_own():

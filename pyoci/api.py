@@ -13,7 +13,8 @@ from typing import Any, Literal, NotRequired, TypeAlias, TypedDict, cast
 from pyoci import paths
 from pyoci.cli.signals import signal_number
 from pyoci.errors import ConfigError, HookError, KernelError, OCIError, StateError, UsageError
-from pyoci.hosted import Held, HostedCreation, HostedExecution, KnownHierarchies, plain, warn
+from pyoci.hosted import Held, HostedCreation, HostedExecution, plain, warn
+from pyoci.known import Known
 from pyoci.lifecycle.container import Found
 from pyoci.lifecycle.create import create
 from pyoci.lifecycle.delete import delete, delete_found
@@ -67,7 +68,7 @@ class Runtime:
         self._lock = Lock()
         self._blocks = 0
         self._made: list[Container] = []
-        self._hierarchies = KnownHierarchies()
+        self._known = Known()
 
     @property
     def root(self) -> str:
@@ -121,7 +122,7 @@ class Runtime:
         document = None if config is None else plain(dict(config), "")
         root = "" if rootfs is None else paths.absolute(os.fspath(rootfs))
         files = Stdio(stdin, stdout, stderr)
-        creation = HostedCreation(request, document, root, terminal, files, self._hierarchies)
+        creation = HostedCreation(request, document, root, terminal, files, self._known)
         try:
             create(request, creation)
         except BaseException:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-from select import POLLPRI, poll
-from threading import Lock
 from typing import Any
 
 from pyoci import native
-from pyoci.cgroups.hierarchies import Hierarchies, read_hierarchies
+from pyoci.cgroups.hierarchies import Hierarchies
 from pyoci.errors import ConfigError, StateError
+from pyoci.known import Known
 from pyoci.lifecycle.container import Found
 from pyoci.lifecycle.create import Creation, write_pid_file
 from pyoci.lifecycle.ended import has_ended
@@ -17,6 +16,8 @@ from pyoci.lifecycle.exec_ import Execution
 from pyoci.lifecycle.launch import Launch
 from pyoci.lifecycle.request import CreateRequest, ExecRequest
 from pyoci.plan.context import section
+from pyoci.plan.facts import Options
+from pyoci.plan.ops import LaunchPlan
 from pyoci.process import SIGKILL
 from pyoci.spec import jsontext
 from pyoci.spec.reader import Obj
@@ -90,61 +91,6 @@ def _refused(why: str, path: str) -> ConfigError:
     return ConfigError("not a usable JSON document", where=path or "config", why=why, todo="correct the config")
 
 
-class KnownHierarchies:
-    """The cgroup hierarchies, read again only when the kernel tells of a change of mounts (proc_pid_mounts(5), poll)."""
-
-    __slots__ = ("_fd", "_file", "_found", "_lock", "_namespace")
-
-    def __init__(self) -> None:
-        self._lock = Lock()
-        self._fd = -1
-        self._file = (0, 0)  # the fd's, which a program that closes fds it does not know may have given away
-        self._namespace = 0
-        self._found: Hierarchies | None = None
-
-    def get(self) -> Hierarchies:
-        """What there is now."""
-        with self._lock:
-            namespace = os.stat("/proc/self/ns/mnt").st_ino
-            if namespace != self._namespace or not self._ours():
-                self._watch()
-                self._namespace = namespace
-            elif self._found is not None and not self._changed():
-                return self._found
-            self._found = None  # in case it cannot be read
-            self._found = read_hierarchies()
-            return self._found
-
-    def _ours(self) -> bool:
-        try:
-            st = os.fstat(self._fd)
-        except OSError:
-            return False
-        return (st.st_dev, st.st_ino) == self._file
-
-    def _changed(self) -> bool:
-        """Whether it has since the last look; the kernel tells it once."""
-        changes = poll()
-        changes.register(self._fd, POLLPRI)
-        return bool(changes.poll(0))
-
-    def _watch(self) -> None:
-        """Watch from now on."""
-        self.close()
-        self._fd = os.open("/proc/self/mountinfo", os.O_RDONLY | os.O_CLOEXEC)
-        st = os.fstat(self._fd)
-        self._file = (st.st_dev, st.st_ino)
-
-    def close(self) -> None:
-        """Close the watched file; `get` opens it again."""
-        if self._fd >= 0 and self._ours():
-            os.close(self._fd)
-        self._fd = -1
-
-    def __del__(self) -> None:
-        self.close()
-
-
 class HostedCreation(Creation):
     """One create for a program; afterwards pidfd, status_fd and stamp are the container's.
 
@@ -154,7 +100,7 @@ class HostedCreation(Creation):
         rootfs: path in place of the config's root.path, or "".
         terminal: in place of the config's process.terminal, or None.
         files: the process's standard files.
-        known: the hierarchies, as they are known from before.
+        known: what is known from before.
     """
 
     def __init__(
@@ -164,7 +110,7 @@ class HostedCreation(Creation):
         rootfs: str,
         terminal: bool | None,
         files: Stdio,
-        known: KnownHierarchies,
+        known: Known,
     ) -> None:
         super().__init__(request)
         request.warn = note
@@ -180,14 +126,15 @@ class HostedCreation(Creation):
         self.stamp: Stamp = (0, 0, 0)
 
     def hierarchies(self) -> Hierarchies:
-        return self.known.get()
+        return self.known.hierarchies.get()
 
     def read(self) -> None:
         if self.config is None:
-            super().read()
+            self.raw = self.read_bundle()
+            self.spec = self.known.plans.parse(self.raw, f"{self.request.bundle}/config.json")
             if not self.rootfs and self.wants_terminal is None:
                 return
-            data = self.spec.data
+            data = dict(self.spec.data)
         else:
             data = plain(self.config, "")
         if self.rootfs:
@@ -207,6 +154,9 @@ class HostedCreation(Creation):
                 "a relative root filesystem without a bundle", where="root.path", todo="give bundle= or rootfs="
             )
         self.request.bundle = f"{self.request.root}/{self.request.id}"
+
+    def compile(self, options: Options) -> LaunchPlan:
+        return self.known.plans.compile(self.raw, self.spec, self.facts, options)
 
     def terminal(self) -> None:
         process = self.spec.obj("process")

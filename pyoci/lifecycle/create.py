@@ -88,21 +88,29 @@ class Creation:
         options.listen_fds = r.listen_fds
         options.has_console_socket = bool(r.console_socket) or self.console_fd >= 0
         options.terminal_rows, options.terminal_columns = self.rows, self.columns
-        self.plan = compile_create(self.spec, self.facts, options)
+        self.plan = self.compile(options)
         self.plan.tell(r.warn)
         filters.fill(self.plan, r.root)
         host.check_preserved(options.keep_fds, "LISTEN_FDS" if r.listen_fds else f"--preserve-fds {r.preserve_fds}")
 
+    def compile(self, options: Options) -> ops.LaunchPlan:
+        """Compile the plan; the API may have an equal one from before."""
+        return compile_create(self.spec, self.facts, options)
+
     def read(self) -> None:
         """Read the bundle's config; the API may have one at hand."""
+        self.raw = self.read_bundle()
+        self.spec = Obj(jsontext.load_object(self.raw, f"{self.request.bundle}/config.json"))
+
+    def read_bundle(self) -> bytes:
+        """The text of the bundle's config."""
         path = f"{self.request.bundle}/config.json"
         try:
-            self.raw = jsontext.read_file(path, path)
+            return jsontext.read_file(path, path)
         except FileNotFoundError:
             raise ConfigError(
                 "no config.json: no such file or directory", where=path, todo="give the bundle's folder with --bundle"
             ) from None
-        self.spec = Obj(jsontext.load_object(self.raw, path))
 
     def terminal(self) -> None:
         """For `run`: shows the terminal itself; a create gets a console socket from its caller."""

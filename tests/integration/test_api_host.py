@@ -267,7 +267,7 @@ def test_threads_that_each_run_whole_lives(bundles: Bundles) -> None:
     many = [lively(bundles()) for _ in range(THREADS)]
     runtimes = [Runtime(bundles.root) for _ in range(2)]
     for each in runtimes:
-        each._hierarchies.get()  # for which it keeps an fd
+        each._known.hierarchies.get()  # for which it keeps an fd
     gc.collect()  # what other tests' tracebacks hold
     before = snapshot(bundles), sorted(os.listdir("/proc/self/fd"))
 
@@ -399,7 +399,7 @@ def test_a_program_that_closes_fds_it_does_not_know(bundles: Bundles) -> None:
 def test_a_change_of_mounts_has_the_hierarchies_read_again(bundles: Bundles) -> None:
     text = """
         import ctypes
-        from pyoci.hosted import KnownHierarchies
+        from pyoci.known import KnownHierarchies
         libc = ctypes.CDLL(None)
         assert libc.unshare(0x20000) == 0 and libc.mount(b"", b"/", b"", 1 << 14 | 1 << 18, b"") == 0  # private
         known = KnownHierarchies()

@@ -231,7 +231,7 @@ def test_a_config_without_bundle_or_rootfs_needs_an_absolute_root(runtime: Runti
 def test_a_failed_create_leaves_nothing(runtime: Runtime, bundles: Bundles, change: str) -> None:
     bundle = bundles()
     gc.collect()  # what other tests' tracebacks hold
-    runtime._hierarchies.get()  # for which it keeps an fd
+    runtime._known.hierarchies.get()  # for which it keeps an fd
     before = snapshot(bundles), os.listdir("/proc/self/fd")
     options: dict[str, Any] = {"stdin": PIPE, "stdout": PIPE}
     if change == "args":

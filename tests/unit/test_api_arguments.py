@@ -10,8 +10,9 @@ import time
 
 import pytest
 
-from pyoci import DEVNULL, PIPE, STDOUT, ConfigError, Container, Runtime, StateError, UsageError, hosted
+from pyoci import DEVNULL, PIPE, STDOUT, ConfigError, Container, Runtime, StateError, UsageError
 from pyoci.hosted import plain
+from pyoci.known import KnownHierarchies
 from pyoci.lifecycle import ended
 from pyoci.lifecycle.ended import exit_code, has_ended
 from pyoci.stdio import Stdio
@@ -131,8 +132,8 @@ def test_unknown_signals_are_refused_first(container):
 
 def test_hierarchies_are_kept_while_the_watch_is_our_own(monkeypatch):
     read = []
-    monkeypatch.setattr(hosted, "read_hierarchies", lambda: read.append(1) or len(read))
-    known = hosted.KnownHierarchies()
+    monkeypatch.setattr("pyoci.known.read_hierarchies", lambda: read.append(1) or len(read))
+    known = KnownHierarchies()
     assert [known.get() for _ in range(3)] == [1, 1, 1]
     null, foreign = os.open("/dev/null", os.O_RDONLY), known._fd
     os.dup2(null, foreign)  # as a program may that closes what it does not know

@@ -2,7 +2,7 @@
 PREFIX ?= /usr/local
 PYTHON = .venv/bin/python
 
-.PHONY: setup setup-dev hello test unit lint format bench attacks faults e2e install clean
+.PHONY: setup setup-dev hello test unit lint format bench attacks faults e2e vm-test install clean
 
 setup:
 	@tools/setup
@@ -42,6 +42,9 @@ bench: setup
 e2e: setup
 	@tools/clients
 	@$(PYTHON) -m pytest -q tests/clients
+
+vm-test: setup
+	@tests/vm/lane
 
 install: setup
 	@tools/install "$(DESTDIR)" "$(PREFIX)"

@@ -55,14 +55,14 @@ class Runtime:
     Args:
         root: folder of the container states, shared with the command line; default as there: /run/pyoci, or
             $XDG_RUNTIME_DIR/pyoci for a rootless caller.
-        cgroup_manager: "cgroupfs", or "disabled" for containers without cgroups.
+        cgroup_manager: "cgroupfs", "systemd" for scopes of systemd, or "disabled" for containers without cgroups.
     """
 
     def __init__(
-        self, root: PathLike | None = None, *, cgroup_manager: Literal["cgroupfs", "disabled"] = "cgroupfs"
+        self, root: PathLike | None = None, *, cgroup_manager: Literal["cgroupfs", "systemd", "disabled"] = "cgroupfs"
     ) -> None:
-        if cgroup_manager not in ("cgroupfs", "disabled"):
-            raise ValueError(f"cgroup_manager is {cgroup_manager!r}, neither 'cgroupfs' nor 'disabled'")
+        if cgroup_manager not in ("cgroupfs", "systemd", "disabled"):
+            raise ValueError(f"cgroup_manager is {cgroup_manager!r}, neither 'cgroupfs', 'systemd' nor 'disabled'")
         self._root = paths.absolute(default_root() if root is None else os.fspath(root))
         self._cgroup_manager = cgroup_manager
         self._lock = Lock()
@@ -116,6 +116,7 @@ class Runtime:
             raise TypeError("create() needs bundle=, or config= with rootfs=")
         request = CreateRequest(self._root, id, "" if bundle is None else _folder(os.fspath(bundle)))
         request.cgroup_manager = self._cgroup_manager
+        request.systemd_cgroup = self._cgroup_manager == "systemd"
         request.pid_file = "" if pid_file is None else paths.absolute(os.fspath(pid_file))
         request.no_pivot = no_pivot
         request.no_new_keyring = no_new_keyring

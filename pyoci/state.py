@@ -144,8 +144,9 @@ _TYPES: dict[str, type] = {
     "has_poststart": bool,
     "has_poststop": bool,
     "resctrl": list,
+    "systemd_unit": str,
 }
-_LATER = {"resctrl"}  # came after the first version: a state may lack them
+_LATER = {"resctrl", "systemd_unit"}  # came after the first version: a state may lack them
 
 
 class State:
@@ -154,7 +155,7 @@ class State:
     `start_time` and `runtime_start_time` are clock ticks since boot; `runtime_pid` is the pyoci process
     that is creating it, 0 afterwards; `status_hint` is creating, created or running (the kernel decides
     whether it still is); `cgroup_paths` are controller → directory; `resctrl` directories to
-    remove there. `extra` keeps unknown keys.
+    remove there; `systemd_unit` is a scope, "user:" before it for the user's own systemd. `extra` keeps unknown keys.
     """
 
     __slots__ = (*_TYPES, "extra")
@@ -177,6 +178,7 @@ class State:
         self.has_poststart = False
         self.has_poststop = False
         self.resctrl: list[str] = []
+        self.systemd_unit = ""
         self.extra: dict[str, Any] = {}
 
     def document(self) -> dict[str, Any]:

@@ -19,6 +19,10 @@ CAPS = ["CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE"]
 APPLETS = "sh cat echo id ls mount ps sleep true false env hostname stat touch mkdir grep test stty dd tty kill ulimit"
 
 
+# Deadlines are for an ordinary machine; an emulated one takes several times as long.
+PATIENCE = float(os.environ.get("PYOCI_TEST_PATIENCE", "1"))
+
+
 def runtime_path() -> str:
     """The runtime under test: PYOCI_RUNTIME, or the one that set-up installed."""
     return os.environ.get("PYOCI_RUNTIME", str(REPO / ".venv/bin/pyoci"))
@@ -123,7 +127,12 @@ class Bundle:
 
     def command(self, *args: str, **kwargs: Any) -> subprocess.CompletedProcess[str]:
         """Run the runtime; stdout and stderr are captured unless said otherwise."""
-        options: dict[str, Any] = {"capture_output": True, "text": True, "timeout": 60, "stdin": subprocess.DEVNULL}
+        options: dict[str, Any] = {
+            "capture_output": True,
+            "text": True,
+            "timeout": 60 * PATIENCE,
+            "stdin": subprocess.DEVNULL,
+        }
         options.update(kwargs)
         return subprocess.run([runtime_path(), "--root", str(self.root), *args], **options)
 
@@ -170,13 +179,19 @@ class Bundle:
 
     def wait(self, status: str, seconds: float = 10.0) -> None:
         """Wait until the container has the status."""
-        end = time.monotonic() + seconds
+        end = time.monotonic() + seconds * PATIENCE
         while self.state()["status"] != status:
             assert time.monotonic() < end, f"not {status} after {seconds} s: {self.state()}"
             time.sleep(0.02)
 
     def delete(self) -> None:
         self.command("delete", "--force", self.name)
+
+
+def hierarchies() -> list[Path]:
+    """Where cgroups are mounted."""
+    top = Path("/sys/fs/cgroup")
+    return [top] if (top / "cgroup.controllers").exists() else [p for p in top.iterdir() if p.is_dir()]
 
 
 class Bundles:
@@ -198,7 +213,7 @@ class Bundles:
     def close(self) -> None:
         for bundle in self.made:
             bundle.delete()
-        for hierarchy in Path("/sys/fs/cgroup").iterdir():
+        for hierarchy in hierarchies():
             parent = hierarchy / self.cgroup.strip("/")
             if parent.is_dir():
                 for child in parent.iterdir():
@@ -258,7 +273,7 @@ def lasting_inits(cgroup: str) -> list[int]:
 
 def snapshot(bundles: Bundles) -> dict[str, Any]:
     """What a container must not leave: mounts, cgroups, state, init processes."""
-    groups = [str(p) for p in Path("/sys/fs/cgroup").glob(f"*{bundles.cgroup}/*") if p.is_dir()]
+    groups = [str(p) for top in hierarchies() for p in top.glob(f"{bundles.cgroup[1:]}/*") if p.is_dir()]
     state = sorted(p.name for p in bundles.root.iterdir()) if bundles.root.exists() else []
     with open("/proc/self/mountinfo") as f:
         mounts = f.read().count(str(bundles.base))

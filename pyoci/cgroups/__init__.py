@@ -1,13 +1,27 @@
-"""One interface, several drivers: v1 (and hybrid) now; v2 and systemd are to come."""
+"""One interface, several drivers: v1 (and hybrid), v2, systemd (on v2), and none."""
 
 from __future__ import annotations
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+    from pyoci.cgroups.hierarchies import Hierarchies
+    from pyoci.cgroups.v1 import V1Driver
+    from pyoci.cgroups.v2 import V2Driver
+
+    Driver: TypeAlias = "V1Driver | V2Driver | Disabled"
+
 # What the drivers here do, in the words of `features` (features-linux, "Cgroup"); a new one adds its own.
-SUPPORTED = ("v1", "rdma")
+SUPPORTED = ("v1", "v2", "systemd", "systemdUser", "rdma")
 
 
 class Disabled:
     """No cgroups at all: every operation does nothing."""
+
+    late = False
+    unit = ""
+    user = False
 
     def paths(self) -> dict[str, str]:
         return {}
@@ -27,13 +41,16 @@ class Disabled:
     def join_files(self) -> tuple[list[int], int]:
         return [], -1
 
+    def exec_files(self, init: int) -> tuple[list[int], int]:
+        return [], -1
+
     def enter(self, pid: int) -> None:
         """The process stays where it is."""
 
     def apply(self, writes: object) -> None:
         """No limit can be set."""
 
-    def update(self, resources: object) -> None:
+    def update(self, resources: object, stored: object = None) -> None:
         from pyoci.errors import OCIError
 
         raise OCIError("cannot change limits", why="the container has no cgroup")
@@ -71,3 +88,46 @@ class Disabled:
 
     def undo(self) -> None:
         """Nothing was made."""
+
+
+def driver_at(found: Hierarchies, path: str) -> Driver:
+    """The driver for a group to be made.
+
+    Args:
+        found: hierarchies of the machine.
+        path: the group's below each mount point, from `cgroup_path`.
+    """
+    if found.mode == "none":
+        return Disabled()
+    if found.mode == "unified":
+        from pyoci.cgroups.v2 import V2Driver
+
+        return V2Driver(found.unified, path)
+    from pyoci.cgroups.v1 import V1Driver
+
+    return V1Driver(found, path)
+
+
+def driver_of(paths: dict[str, str], unit: str = "") -> Driver:
+    """The driver for the directories that a state file names.
+
+    Args:
+        paths: controller → directory.
+        unit: systemd's, as the state has it.
+
+    Raises:
+        StateError: one of them is not below a cgroup mount: the file is not to be trusted.
+    """
+    if not paths:
+        return Disabled()
+    if unit:
+        from pyoci.cgroups.systemd import driver_from_state as of_unit
+
+        return of_unit(paths.get("unified", ""), unit)
+    if list(paths) == ["unified"]:
+        from pyoci.cgroups.v2 import driver_from_state
+
+        return driver_from_state(paths["unified"])
+    from pyoci.cgroups.v1 import driver_from_paths
+
+    return driver_from_paths(paths)

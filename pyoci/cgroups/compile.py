@@ -1,4 +1,4 @@
-"""linux.resources → what to write where, for cgroup v1; pure. Source: runtime-spec config-linux, "Control groups"."""
+"""linux.resources → what to write where, for cgroup v1, and what v2 has alike; pure. Source: runtime-spec config-linux, "Control groups"."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-_I64 = (1 << 63) - 1
-_U64 = (1 << 64) - 1
-_U32 = (1 << 32) - 1
+I64 = (1 << 63) - 1
+U64 = (1 << 64) - 1
+U32 = (1 << 32) - 1
 # What every container may use (config-linux, "Default Devices"); mknod alone opens nothing.
 _DEFAULT_DEVICES = (
     "c *:* m",
@@ -31,7 +31,7 @@ class Write:
     """One value for one cgroup file.
 
     Args:
-        controller: v1 controller.
+        controller: its controller; "devices" for a device rule, on v2 too.
         file: file name.
         value: what to write.
         where: config path.
@@ -92,33 +92,20 @@ def compile_v1(resources: dict[str, Any], path: str = "linux.resources", version
     """
     r = Obj(resources, path)
     out: list[Write] = []
-    _devices(r, out)
+    devices(r, out)
     _memory(r, out)
     _cpu(r, out)
     pids = r.obj("pids")
     if pids:
-        limit = pids.number("limit", -_I64, _I64)
+        limit = pids.number("limit", -I64, I64)
         if limit is not None and not (limit == 0 and _before_1_3(version)):
             out.append(Write("pids", "pids.max", str(limit) if limit >= 0 else "max", pids.at("limit")))
     _block_io(r, out)
     for item in r.objs("hugepageLimits"):
-        size = item.need("pageSize")
-        limit = item.number("limit", 0, _U64, 0)
-        if not size or not size.isascii() or not size.isalnum():
-            raise ConfigError(f"no page size: {size[:20]!r}", where=item.at("pageSize"), todo='write it as "2MB"')
+        size, limit = page_size(item), item.number("limit", 0, U64, 0)
         out.append(Write("hugetlb", f"hugetlb.{size}.limit_in_bytes", str(limit), item.path))
     _network(r, out)
-    rdma = r.obj("rdma")
-    if rdma:
-        for name in rdma.data:
-            device = rdma.obj(name)
-            if device:
-                words = [
-                    f"{key}={value}"
-                    for key, word in (("hca_handle", "hcaHandles"), ("hca_object", "hcaObjects"))
-                    if (value := device.number(word, 0, _U32)) is not None
-                ]
-                out.append(Write("rdma", "rdma.max", f"{name} {' '.join(words)}", device.path))
+    rdma(r, out)
     if r.mapping("unified"):
         raise ConfigError(
             "unified resources on cgroup v1",
@@ -139,7 +126,7 @@ def _memory(r: Obj, out: list[Write]) -> None:
     m = r.obj("memory")
     if not m:
         return
-    limit, swap = m.number("limit", -1, _I64), m.number("swap", -1, _I64)
+    limit, swap = m.number("limit", -1, I64), m.number("swap", -1, I64)
     if limit is not None and swap is not None and 0 < swap < limit:
         raise ConfigError(
             "swap is below the limit",
@@ -153,11 +140,11 @@ def _memory(r: Obj, out: list[Write]) -> None:
             swap = -1
     if swap:
         out.append(Write("memory", "memory.memsw.limit_in_bytes", str(swap), m.at("swap")))
-    if reservation := m.number("reservation", -1, _I64):
+    if reservation := m.number("reservation", -1, I64):
         out.append(Write("memory", "memory.soft_limit_in_bytes", str(reservation), m.at("reservation")))
-    if tcp := m.number("kernelTCP", -1, _I64):
+    if tcp := m.number("kernelTCP", -1, I64):
         out.append(Write("memory", "memory.kmem.tcp.limit_in_bytes", str(tcp), m.at("kernelTCP")))
-    m.number("kernel", -1, _I64)  # checked; the spec says that it is to be ignored
+    m.number("kernel", -1, I64)  # checked; the spec says that it is to be ignored
     swappiness = m.number("swappiness", 0, 100)
     if swappiness is not None:
         out.append(Write("memory", "memory.swappiness", str(swappiness), m.at("swappiness")))
@@ -173,25 +160,53 @@ def _cpu(r: Obj, out: list[Write]) -> None:
     if not c:
         return
     for key, file, hi in (
-        ("shares", "cpu.shares", _U64),
-        ("period", "cpu.cfs_period_us", _U64),
-        ("quota", "cpu.cfs_quota_us", _I64),
-        ("burst", "cpu.cfs_burst_us", _U64),
-        ("realtimePeriod", "cpu.rt_period_us", _U64),
-        ("realtimeRuntime", "cpu.rt_runtime_us", _I64),
+        ("shares", "cpu.shares", U64),
+        ("period", "cpu.cfs_period_us", U64),
+        ("quota", "cpu.cfs_quota_us", I64),
+        ("burst", "cpu.cfs_burst_us", U64),
+        ("realtimePeriod", "cpu.rt_period_us", U64),
+        ("realtimeRuntime", "cpu.rt_runtime_us", I64),
     ):
-        value = c.number(key, -1 if hi == _I64 else 0, hi)
+        value = c.number(key, -1 if hi == I64 else 0, hi)
         if value:
             out.append(Write("cpu", file, str(value), c.at(key)))
     idle = c.number("idle", 0, 1)
     if idle is not None:
         out.append(Write("cpu", "cpu.idle", str(idle), c.at("idle")))
+    cpu_lists(c, out)
+
+
+def cpu_lists(c: Obj, out: list[Write]) -> None:
+    """The lists of `linux.resources.cpu`, the same on v1 and v2."""
     for key in ("cpus", "mems"):
         text = c.text(key)
         if text:
             if not set(text) <= set("0123456789,- \n"):
                 raise ConfigError(f"no list of {key}: {text[:40]!r}", where=c.at(key), todo='write it as "0-3,6"')
             out.append(Write("cpuset", f"cpuset.{key}", text, c.at(key)))
+
+
+def page_size(item: Obj) -> str:
+    """The size of a `hugepageLimits` entry, as it stands in names of files."""
+    size = item.need("pageSize")
+    if not size or not size.isascii() or not size.isalnum():
+        raise ConfigError(f"no page size: {size[:20]!r}", where=item.at("pageSize"), todo='write it as "2MB"')
+    return size
+
+
+def rdma(r: Obj, out: list[Write]) -> None:
+    """`rdma`, the same on v1 and v2."""
+    group = r.obj("rdma")
+    for name in group.data if group else ():
+        assert group is not None
+        device = group.obj(name)
+        if device:
+            words = [
+                f"{key}={value}"
+                for key, word in (("hca_handle", "hcaHandles"), ("hca_object", "hcaObjects"))
+                if (value := device.number(word, 0, U32)) is not None
+            ]
+            out.append(Write("rdma", "rdma.max", f"{name} {' '.join(words)}", device.path))
 
 
 def _block_io(r: Obj, out: list[Write]) -> None:
@@ -203,7 +218,7 @@ def _block_io(r: Obj, out: list[Write]) -> None:
         if value:
             out.append(Write("blkio", file, str(value), b.at(key)))
     for item in b.objs("weightDevice"):
-        number = f"{item.number('major', 0, _U32, 0)}:{item.number('minor', 0, _U32, 0)}"
+        number = f"{item.number('major', 0, U32, 0)}:{item.number('minor', 0, U32, 0)}"
         weight = item.number("weight", 0, 1000)
         if weight:
             out.append(Write("blkio", "blkio.bfq.weight_device", f"{number} {weight}", item.path))
@@ -214,20 +229,20 @@ def _block_io(r: Obj, out: list[Write]) -> None:
         ("throttleWriteIOPSDevice", "blkio.throttle.write_iops_device"),
     ):
         for item in b.objs(key):
-            number = f"{item.number('major', 0, _U32, 0)}:{item.number('minor', 0, _U32, 0)}"
-            out.append(Write("blkio", file, f"{number} {item.number('rate', 0, _U64, 0)}", item.path))
+            number = f"{item.number('major', 0, U32, 0)}:{item.number('minor', 0, U32, 0)}"
+            out.append(Write("blkio", file, f"{number} {item.number('rate', 0, U64, 0)}", item.path))
 
 
 def _network(r: Obj, out: list[Write]) -> None:
     n = r.obj("network")
     if not n:
         return
-    class_id = n.number("classID", 0, _U32)
+    class_id = n.number("classID", 0, U32)
     if class_id:
         out.append(Write("net_cls", "net_cls.classid", str(class_id), n.at("classID")))
     for item in n.objs("priorities"):
         name = item.need("name")
-        value = f"{name} {item.number('priority', 0, _U32, 0)}"
+        value = f"{name} {item.number('priority', 0, U32, 0)}"
         out.append(Write("net_prio", "net_prio.ifpriomap", value, item.path))
 
 
@@ -241,7 +256,7 @@ def device_rule(item: Obj) -> tuple[bool, str]:
         raise ConfigError(f"unknown device access {access[:20]!r}", where=item.at("access"), todo="letters of rwm")
     numbers = []
     for key in ("major", "minor"):
-        value = item.number(key, -1, _U32)
+        value = item.number(key, -1, U32)
         numbers.append("*" if value is None or value == -1 else str(value))
     allow = item.flag("allow")
     if kind == "a" and numbers == ["*", "*"] and set(access) == set("rwm"):
@@ -250,7 +265,7 @@ def device_rule(item: Obj) -> tuple[bool, str]:
     return allow, f"{kinds} {numbers[0]}:{numbers[1]} {access}"
 
 
-def _devices(r: Obj, out: list[Write]) -> None:
+def devices(r: Obj, out: list[Write]) -> None:
     """The config's rules in their order, then the devices every container may use.
 
     Where the config has no rule at all everything is denied first, as runc does it.

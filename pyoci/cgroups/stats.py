@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     Read = Callable[[str, str], str]
 
 _TICK = 10_000_000  # nanoseconds of a USER_HZ tick, 1/100 s on every Linux
-_U64 = (1 << 64) - 1
-_CPUSET = (
+U64 = (1 << 64) - 1
+CPUSET = (
     "mem_hardwall",
     "mem_exclusive",
     "memory_migrate",
@@ -71,35 +71,35 @@ def stats_v1(paths: dict[str, str]) -> dict[str, Any]:
     }
 
 
-def _number(word: str) -> int:
+def number(word: str) -> int:
     """A counter; some of the kernel's can pass below 0 for a moment."""
     word = word.strip()
-    return _U64 if word == "max" else max(0, int(word or 0))
+    return U64 if word == "max" else max(0, int(word or 0))
 
 
-def _table(text: str) -> dict[str, int]:
+def table(text: str) -> dict[str, int]:
     """Lines of a name and a number."""
     pairs = (line.partition(" ") for line in text.splitlines())
-    return {name: _number(value) for name, _, value in pairs}
+    return {name: number(value) for name, _, value in pairs}
 
 
-def _some(**items: Any) -> dict[str, Any]:
+def some(**items: Any) -> dict[str, Any]:
     """Without what is 0 or empty."""
     return {key: value for key, value in items.items() if value}
 
 
 def _cpu(text: Read) -> dict[str, Any]:
     rows = [line.split() for line in text("cpuacct", "cpuacct.usage_all").splitlines()[1:]]  # cpu user system
-    ticks = _table(text("cpuacct", "cpuacct.stat"))
-    usage = _some(
-        total=_number(text("cpuacct", "cpuacct.usage")),
+    ticks = table(text("cpuacct", "cpuacct.stat"))
+    usage = some(
+        total=number(text("cpuacct", "cpuacct.usage")),
         percpu=[int(word) for word in text("cpuacct", "cpuacct.usage_percpu").split()],
         percpu_kernel=[int(row[2]) for row in rows],
         percpu_user=[int(row[1]) for row in rows],
     )
     usage["kernel"], usage["user"] = ticks.get("system", 0) * _TICK, ticks.get("user", 0) * _TICK
-    stat = _table(text("cpu", "cpu.stat"))
-    throttling = _some(
+    stat = table(text("cpu", "cpu.stat"))
+    throttling = some(
         periods=stat.get("nr_periods"),
         throttledPeriods=stat.get("nr_throttled"),
         throttledTime=stat.get("throttled_time"),
@@ -118,31 +118,31 @@ def _members(text: str) -> list[int]:
 
 
 def _cpuset(text: Read) -> dict[str, Any]:
-    out = _some(cpus=_members(text("cpuset", "cpuset.cpus")))
-    out["cpu_exclusive"] = _number(text("cpuset", "cpuset.cpu_exclusive"))
-    out |= _some(mems=_members(text("cpuset", "cpuset.mems")))
-    for name in _CPUSET:
+    out = some(cpus=_members(text("cpuset", "cpuset.cpus")))
+    out["cpu_exclusive"] = number(text("cpuset", "cpuset.cpu_exclusive"))
+    out |= some(mems=_members(text("cpuset", "cpuset.mems")))
+    for name in CPUSET:
         word = text("cpuset", f"cpuset.{name}").strip()
         out[name] = int(word or 0)  # sched_relax_domain_level may be -1
     return out
 
 
 def _memory(text: Read) -> dict[str, Any]:
-    raw = _table(text("memory", "memory.stat"))
-    out = _some(cache=raw.get("cache"))
+    raw = table(text("memory", "memory.stat"))
+    out = some(cache=raw.get("cache"))
     for key, word in (("usage", ""), ("swap", "memsw."), ("kernel", "kmem."), ("kernelTCP", "kmem.tcp.")):
         # Without the usage the kernel does not count this kind; without the limit it no longer limits it.
         counted = text("memory", f"memory.{word}usage_in_bytes")
-        entry = {"limit": _number(text("memory", f"memory.{word}limit_in_bytes"))} if counted else {"limit": 0}
-        entry |= _some(usage=_number(counted), max=_number(text("memory", f"memory.{word}max_usage_in_bytes")))
-        entry["failcnt"] = _number(text("memory", f"memory.{word}failcnt"))
+        entry = {"limit": number(text("memory", f"memory.{word}limit_in_bytes"))} if counted else {"limit": 0}
+        entry |= some(usage=number(counted), max=number(text("memory", f"memory.{word}max_usage_in_bytes")))
+        entry["failcnt"] = number(text("memory", f"memory.{word}failcnt"))
         out[key] = entry
-    return out | _some(raw=dict(sorted(raw.items())))
+    return out | some(raw=dict(sorted(raw.items())))
 
 
 def _pids(text: Read) -> dict[str, int]:
-    limit = _number(text("pids", "pids.max"))
-    return _some(current=_number(text("pids", "pids.current")), limit=0 if limit == _U64 else limit)
+    limit = number(text("pids", "pids.max"))
+    return some(current=number(text("pids", "pids.current")), limit=0 if limit == U64 else limit)
 
 
 def _entries(text: str) -> list[dict[str, Any]]:
@@ -153,7 +153,7 @@ def _entries(text: str) -> list[dict[str, Any]]:
         major, colon, minor = device.partition(":")
         if colon:
             op = rest[0] if len(rest) > 1 else ""
-            out.append(_some(major=int(major), minor=int(minor), op=op, value=_number(rest[-1])))
+            out.append(some(major=int(major), minor=int(minor), op=op, value=number(rest[-1])))
     return out
 
 
@@ -161,7 +161,7 @@ def _blkio(text: Read) -> dict[str, Any]:
     for form in _BLKIO:
         found = {key: _entries(text("blkio", form.format(name))) for key, name in _ENTRIES}
         if any(found.values()):
-            return _some(**found)
+            return some(**found)
     return {}
 
 
@@ -178,6 +178,6 @@ def _hugetlb(text: Read, directory: str) -> dict[str, Any]:
         # Reserved pages are what a program can run out of; kernels before 5.7 count only faulted ones.
         kind = f"{size}.rsvd" if text("hugetlb", f"hugetlb.{size}.rsvd.usage_in_bytes") else size
         words = ("usage_in_bytes", "max_usage_in_bytes", "failcnt")
-        usage, most, failed = (_number(text("hugetlb", f"hugetlb.{kind}.{word}")) for word in words)
-        out[size] = _some(usage=usage, max=most) | {"failcnt": failed}
+        usage, most, failed = (number(text("hugetlb", f"hugetlb.{kind}.{word}")) for word in words)
+        out[size] = some(usage=usage, max=most) | {"failcnt": failed}
     return out

@@ -5,8 +5,8 @@ from __future__ import annotations
 import errno
 import posix
 
-from pyoci import native
 from pyoci.cgroups.files import TODO, errno_words, read, write
+from pyoci.cgroups.group import Group
 from pyoci.errors import KernelError, OCIError, StateError
 
 TYPE_CHECKING = False
@@ -15,9 +15,6 @@ if TYPE_CHECKING:
 
     from pyoci.cgroups.compile import Write
     from pyoci.cgroups.hierarchies import Hierarchies
-
-_SIGKILL = 9
-_AT_ONCE = 200  # processes signalled together: each takes an fd
 
 
 class _Writer:
@@ -45,7 +42,7 @@ class _Writer:
         posix.write(self._fd, value.encode())
 
 
-class V1Driver:
+class V1Driver(Group):
     """The container's group in every hierarchy.
 
     Args:
@@ -56,22 +53,13 @@ class V1Driver:
     """
 
     def __init__(self, found: Hierarchies | None, path: str, *, rootless: bool = False, optional: bool = False) -> None:
+        super().__init__()
         self._rootless = rootless
         self._optional = optional
-        self._paths: dict[str, str] = {}
-        self._dirs: list[str] = []  # one a hierarchy, without those that are co-mounted twice
         self._mounts: dict[str, str] = {}
-        self._made: list[str] = []
         self._ready = ""  # has been made by create_unified, and may have a process by now
         if found is None:
             return
-        if found.mode == "unified":
-            raise OCIError(
-                "cgroup v2 is not supported yet",
-                where="linux.cgroupsPath",
-                why="this host has only the unified hierarchy",
-                todo="use --cgroup-manager disabled, or boot with systemd.unified_cgroup_hierarchy=0",
-            )
         for hierarchy in found.v1:
             self._add(hierarchy.controllers, hierarchy.mountpoint, path)
         if found.unified:
@@ -85,10 +73,6 @@ class V1Driver:
         self._mounts[directory] = mountpoint
         for name in names:
             self._paths[name] = directory
-
-    def paths(self) -> dict[str, str]:
-        """Controller (or "unified", "name=…") → the group's directory."""
-        return self._paths
 
     def create(self) -> None:
         """Make the group in every hierarchy.
@@ -123,14 +107,7 @@ class V1Driver:
             self._make_parents(directory, cpuset)
             self._made.append(directory)
         except FileExistsError:
-            # in a group below it, too: a delete would end those with the container
-            if any(_pids(folder) for folder in _tree(directory)):
-                raise StateError(
-                    "the container's cgroup is in use",
-                    where="linux.cgroupsPath",
-                    why=f"{directory} has processes",
-                    todo="give each container a path of its own",
-                ) from None
+            self.check_unused(directory)
         except OSError as e:
             raise self._failed("cannot create the cgroup", directory, e) from None
         if cpuset:
@@ -197,6 +174,10 @@ class V1Driver:
             raise self._failed("cannot open the cgroup", str(e.filename or ""), e) from None
         return files
 
+    def exec_files(self, init: int) -> tuple[list[int], int]:
+        """The same for a further process."""
+        return self.join_files()
+
     def enter(self, pid: int) -> None:
         """Put a process into the group of every hierarchy.
 
@@ -253,7 +234,7 @@ class V1Driver:
                 todo=TODO.get(e.errno or 0, ""),
             ) from None
 
-    def update(self, resources: dict[str, Any]) -> None:
+    def update(self, resources: dict[str, Any], stored: object = None) -> None:
         """Change limits of the running group: all that are named, or none (`linux.resources`, without devices).
 
         Raises:
@@ -276,6 +257,9 @@ class V1Driver:
         if directory is None:
             raise OCIError("cannot pause", why="the freezer controller is not mounted")
         return f"{directory}/freezer.state"
+
+    def _can_freeze(self) -> bool:
+        return "freezer" in self._paths
 
     def freeze(self) -> None:
         """Freeze every process of the group; retried, as a fork in progress leaves it FREEZING (v1 freezer)."""
@@ -312,60 +296,6 @@ class V1Driver:
                 return self._paths[name]
         return self._dirs[0] if self._dirs else ""
 
-    def pids(self) -> list[int]:
-        """Pids of the group and the groups below it; missing groups are empty."""
-        return [pid for folder in _tree(self._first()) for pid in _pids(folder)]
-
-    def end(self) -> None:
-        """Kill every process; most often there is none any more, and the group goes without a look into it."""
-        try:
-            posix.rmdir(self._first())
-        except OSError:
-            self.kill_all(_SIGKILL)
-
-    def kill_all(self, signal: int) -> None:
-        """Signal every process, until no new one appears; frozen meanwhile, so that none escapes by forking.
-
-        Raises:
-            StateError: the group is a hierarchy's root: every process of the machine would be meant.
-        """
-        if not self.pids():
-            return
-        if _is_root(self._first()):
-            raise StateError("the container's state names the root of a cgroup hierarchy", where=self._first())
-        seen: set[int] = set()
-        frozen = self.frozen()
-        try:
-            if "freezer" in self._paths and not frozen:
-                try:
-                    self.freeze()
-                except OCIError:
-                    pass  # a process in an uninterruptible wait: signal what is there
-            while new := [p for p in self.pids() if p not in seen]:
-                seen.update(new[:_AT_ONCE])
-                self._signal(new[:_AT_ONCE], signal)
-        finally:
-            if not frozen or signal == _SIGKILL:
-                self.thaw()
-
-    def _signal(self, pids: list[int], signal: int) -> None:
-        """Through pidfds, and only to those that are in the group once these are open: a pid alone may be another's."""
-        opened: dict[int, int] = {}
-        try:
-            for pid in pids:
-                try:
-                    opened[pid] = posix.pidfd_open(pid)
-                except ProcessLookupError:
-                    continue
-            for pid in set(self.pids()) & opened.keys():
-                try:
-                    native.send_signal(opened[pid], signal)
-                except ProcessLookupError:
-                    continue
-        finally:
-            for fd in opened.values():
-                posix.close(fd)
-
     def oom_killed(self) -> bool:
         """Whether the kernel has ended a process of the group for lack of memory."""
         try:
@@ -374,41 +304,6 @@ class V1Driver:
             return False
         return any(line.startswith("oom_kill ") and line[9:] != "0" for line in text.splitlines())
 
-    def undo(self) -> None:
-        """Remove what `create` of this very driver made, and nothing that was there before."""
-        self._dirs = self._made
-        if self._first() in self._made:
-            self.kill_all(_SIGKILL)  # what a hook of the container has left running
-        self.remove()
-
-    def remove(self) -> None:
-        """Remove the group everywhere, with what the container made below it.
-
-        Raises:
-            KernelError: the kernel keeps it busy for two seconds; the error names directory and pids.
-        """
-        end = 0.0
-        for directory in self._dirs:
-            pause = 0.0005
-            while not _remove_tree(directory):
-                import time  # reads the time zone: only when there is something to wait for
-
-                end = end or time.monotonic() + 2.0
-                if time.monotonic() > end:
-                    self._busy(directory)
-                time.sleep(pause)
-                pause = min(pause * 2, 0.05)
-
-    def _busy(self, directory: str) -> None:
-        pids = [str(pid) for folder in _tree(directory) for pid in _pids(folder)]
-        raise KernelError(
-            "cannot remove the cgroup",
-            errno=errno.EBUSY,
-            where=directory,
-            why=f"it has processes: {' '.join(pids[:20]) or 'none is seen'}",
-            todo="end them, then delete again",
-        )
-
 
 def _inherit_cpuset(directory: str) -> None:
     """A new cpuset is empty, and no process can enter it: take the parent's (cpuset(7))."""
@@ -416,56 +311,6 @@ def _inherit_cpuset(directory: str) -> None:
     for file in ("cpuset.cpus", "cpuset.mems"):
         if not read(f"{directory}/{file}").strip():
             write(f"{directory}/{file}", read(f"{parent}/{file}").strip())
-
-
-def _pids(directory: str) -> list[int]:
-    """Pids in one group; a group that has gone is empty, and 0 stands for a process of another pid namespace."""
-    try:
-        return [pid for pid in map(int, read(f"{directory}/cgroup.procs").split()) if pid]
-    except OSError:  # ENODEV: removed while it was read
-        return []
-
-
-def _is_root(directory: str) -> bool:
-    """Whether it is where its hierarchy is mounted."""
-    return posix.stat(directory).st_dev != posix.stat(f"{directory}/..").st_dev
-
-
-def _tree(directory: str) -> list[str]:
-    """The group and all below it, parents first."""
-    out = []
-    todo = [directory] if directory else []
-    while todo:
-        folder = todo.pop()
-        out.append(folder)
-        try:
-            with posix.scandir(folder) as entries:
-                todo += [e.path for e in entries if e.is_dir(follow_symlinks=False)]
-        except (FileNotFoundError, NotADirectoryError):
-            continue
-    return out
-
-
-def _remove_tree(directory: str) -> bool:
-    """Whether the group is gone; False while the kernel says busy."""
-    try:
-        posix.rmdir(directory)
-        return True
-    except FileNotFoundError:
-        return True
-    except OSError as e:
-        if e.errno not in (errno.EBUSY, errno.ENOTEMPTY):
-            raise KernelError(
-                "cannot remove the cgroup", errno=e.errno or 0, where=directory, why=errno_words(e)
-            ) from None
-    for folder in reversed(_tree(directory)):
-        try:
-            posix.rmdir(folder)
-        except FileNotFoundError:
-            continue
-        except OSError:
-            return False
-    return True
 
 
 def driver_from_paths(paths: dict[str, str]) -> V1Driver:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import posix
 
 from pyoci import native
-from pyoci.cgroups import Disabled
-from pyoci.cgroups.v1 import V1Driver, driver_from_paths
+from pyoci.cgroups import driver_of
 from pyoci.errors import OCIError, StateError
 from pyoci.state import Entry, State, Store, boot_id, process_alive, process_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from pyoci.cgroups import Driver
     from pyoci.state import Stamp
 
 
@@ -91,11 +91,9 @@ class Found:
             return "running"  # a start that was killed had no time to write it down
         return s.status_hint
 
-    def driver(self) -> V1Driver | Disabled:
+    def driver(self) -> Driver:
         """The driver of the container's cgroups."""
-        if not self.state.cgroup_paths:
-            return Disabled()
-        return driver_from_paths(self.state.cgroup_paths)
+        return driver_of(self.state.cgroup_paths, self.state.systemd_unit)
 
     def pidfd(self) -> int:
         """A pidfd of init, checked after it was opened, so that a reused pid is never meant.

@@ -13,7 +13,6 @@ from pyoci import native, paths
 from pyoci.cgroups import Disabled
 from pyoci.cgroups.compile import cgroup_path, compile_v1
 from pyoci.cgroups.hierarchies import read_hierarchies
-from pyoci.cgroups.v1 import V1Driver
 from pyoci.errors import ConfigError, KernelError, OCIError, StateError
 from pyoci.lifecycle import filters, host
 from pyoci.lifecycle.launch import CLONE_NEWUSER, Launch
@@ -28,6 +27,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from pyoci.cgroups import Driver
     from pyoci.cgroups.compile import Write
     from pyoci.cgroups.hierarchies import Hierarchies
     from pyoci.lifecycle.agent import Agent
@@ -47,7 +47,7 @@ class Creation:
         self.spec = Obj({}, "")
         self.entry: Entry | None = None
         self.state: State | None = None
-        self.driver: V1Driver | Disabled = Disabled()
+        self.driver: Driver = Disabled()
         self.writes: list[Write] = []
         self.plan = ops.LaunchPlan()
         self.creating_fd = -1
@@ -66,12 +66,6 @@ class Creation:
         """Everything that can be refused without a side effect."""
         r = self.request
         check_id(r.id)
-        if r.systemd_cgroup:
-            raise OCIError(
-                "the systemd cgroup driver is not there yet",
-                where="--systemd-cgroup",
-                todo="use the cgroupfs driver: drop the flag (podman: cgroup_manager = cgroupfs)",
-            )
         self.read()
         self.check()
 
@@ -156,15 +150,31 @@ class Creation:
         self.facts = host.read_facts(r.bundle, mode)
         if host.has_labels(self.spec, self.spec.obj("process")):
             host.read_lsm(self.facts)
-        if r.cgroup_manager == "disabled" or mode == "none":
+        if r.cgroup_manager == "disabled" or (mode == "none" and not r.systemd_cgroup):
             self.driver = Disabled()
             return
-        named = linux.text("cgroupsPath")
-        rootless = self.facts.euid != 0 or self.facts.in_userns
-        path = cgroup_path(named, r.id, "/")
-        self.driver = V1Driver(self.found, path, rootless=rootless, optional=rootless and not named)
+        wanted = linux.text("cgroupsPath")
+        data = resources.data if resources else {}
         version = self.spec.data.get("ociVersion", "")
-        self.writes = compile_v1(resources.data if resources else {}, version=version)
+        if r.systemd_cgroup:
+            from pyoci.cgroups.compile_v2 import compile_v2
+            from pyoci.cgroups.systemd import choose_systemd
+
+            self.writes = compile_v2(data)
+            user = posix.geteuid() != 0 or self.facts.in_userns
+            annotations = self.spec.mapping("annotations")
+            self.driver = choose_systemd(self.found, wanted, r.id, annotations, self.writes, user)
+        elif mode == "unified":
+            from pyoci.cgroups.choose import choose_v2
+
+            self.driver, self.writes = choose_v2(self.found.unified, wanted, r.id, data, r.warn)
+        else:
+            from pyoci.cgroups.v1 import V1Driver
+
+            rootless = self.facts.euid != 0 or self.facts.in_userns
+            path = cgroup_path(wanted, r.id, "/")
+            self.driver = V1Driver(self.found, path, rootless=rootless, optional=rootless and not wanted)
+            self.writes = compile_v1(data, version=version)
         self.facts.cgroup_mounts = host.cgroup_rows(self.found, self.driver.paths())
 
     def journal(self) -> None:
@@ -187,6 +197,8 @@ class Creation:
         state.annotations = self.spec.mapping("annotations")
         state.status_hint = "creating"
         state.cgroup_paths = self.driver.paths()
+        if self.driver.unit:
+            state.systemd_unit = f"user:{self.driver.unit}" if self.driver.user else self.driver.unit
         if self.plan.rdt is not None:
             from pyoci.resctrl import Resctrl
 
@@ -227,7 +239,7 @@ class Creation:
         """Make the cgroups and the process; gives its pid in the caller's namespace."""
         assert self.entry is not None
         with Launch(self.plan, self._at_point, self._entered, aside=self.aside) as launch:
-            if self.aside:  # it takes as long to come into being as its cgroups do
+            if self.aside and self.driver.tasks_count():  # it takes as long to come into being as its cgroups do
                 unified = self.driver.create_unified()
                 launch.join_later(self.driver.tasks_count(), self._meanwhile, unified)
             else:
@@ -265,6 +277,8 @@ class Creation:
         self.driver.create()
         if self.class_of_service is not None:
             self.class_of_service.create()
+        if self.driver.late:
+            return
         # before the process is in: between "deny all" and the exceptions it could make no device
         self.driver.apply([w for w in self.writes if w.controller == "devices"])
 
@@ -278,7 +292,10 @@ class Creation:
     def _entered(self, launch: Launch) -> None:
         if self.class_of_service is not None:
             self.class_of_service.enter(launch.pid)
-        if self.writes:  # the process makes its mounts meanwhile; nothing of the container runs before POINT_CGROUP
+        if self.driver.late:
+            self.driver.enter(launch.pid)
+            self.driver.apply(self.writes)
+        elif self.writes:  # the process makes its mounts meanwhile; nothing of the container runs before POINT_CGROUP
             self.driver.apply([w for w in self.writes if w.controller != "devices"])
 
     def _at_point(self, point: int, launch: Launch) -> None:

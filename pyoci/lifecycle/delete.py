@@ -15,7 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pyoci.cgroups.v1 import V1Driver
+    from pyoci.cgroups import Driver
 
 _SIGKILL = 9
 _PATIENCE = 3.0  # seconds
@@ -154,10 +154,11 @@ def _wreck(root: str, id: str) -> None:
         entry.remove()
 
 
-def _driver_by_config(entry: Entry) -> V1Driver | Disabled:
+def _driver_by_config(entry: Entry) -> Driver:
+    """The driver that a create with the stored config has taken."""
+    from pyoci.cgroups import driver_at
     from pyoci.cgroups.compile import cgroup_path
     from pyoci.cgroups.hierarchies import read_hierarchies
-    from pyoci.cgroups.v1 import V1Driver
     from pyoci.spec import jsontext
 
     wanted = None
@@ -168,6 +169,11 @@ def _driver_by_config(entry: Entry) -> V1Driver | Disabled:
     except (OCIError, OSError, AttributeError):
         pass
     try:
-        return V1Driver(read_hierarchies(), cgroup_path(wanted, entry.id, "/"))
+        hierarchies = read_hierarchies()
+        if wanted and wanted.count(":") == 2 and "/" not in wanted:
+            from pyoci.cgroups.systemd import choose_systemd
+
+            return choose_systemd(hierarchies, wanted, entry.id, {}, (), posix.geteuid() != 0)
+        return driver_at(hierarchies, cgroup_path(wanted, entry.id, "/"))
     except OCIError:  # a path that no create takes, or no driver for this machine: nothing was made
         return Disabled()

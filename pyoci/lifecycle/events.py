@@ -47,13 +47,13 @@ def events(root: str, id: str, interval: float) -> Iterator[dict[str, Any]]:
     """
     import time
 
-    from pyoci.cgroups.oom import OomWatch
+    from pyoci.cgroups.oom import watch as oom_watch
 
     with Found(root, id) as found:
         if found.status() == "stopped":
             raise not_running()
         driver = found.driver()
-    with OomWatch(driver.paths()) as watch:
+    with oom_watch(driver.paths()) as watch:
         due = time.monotonic() + interval
         while True:
             happened = watch.wait(max(0.0, due - time.monotonic()))

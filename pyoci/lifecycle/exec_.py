@@ -115,7 +115,7 @@ class Execution:
                 from pyoci.lifecycle.agent import Agent
 
                 self.agent = Agent(plan, launch)
-            launch.join(*found.driver().join_files())
+            launch.join(*found.driver().exec_files(found.state.pid))
             launch.stdio(self.stdio)
             if any(op.code == ops.CHROOT for op in plan.ops):
                 root = posix.open(f"/proc/{found.state.pid}/root", posix.O_PATH | posix.O_CLOEXEC)

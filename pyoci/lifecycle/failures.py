@@ -272,9 +272,21 @@ def explain_start(found: Found, message: Message) -> OCIError:
         where, code = "linux.seccomp.listenerPath", ops.SECCOMP
     elif thing.startswith("self/attr/"):
         what, code = "cannot set the label", ops.WRITE_PROC
-        where = "process.selinuxLabel" if thing == "self/attr/exec" and _is_selinux() else "process.apparmorProfile"
+        key = "selinuxLabel" if thing == "self/attr/exec" and _is_selinux() else "apparmorProfile"
+        what, where = f"{what} {_label(found, key)}".rstrip(), f"process.{key}"
     op = ops.Op(code, where)
     return KernelError(what, errno=message.err, where=where, why=f"{call}: {why}", todo=_todo(op, call, message.err))
+
+
+def _label(found: Found, key: str) -> str:
+    """A label of the stored config."""
+    from pyoci.spec import jsontext
+
+    try:
+        config = jsontext.loads(found.entry.read_blob("config.json"), "config.json")
+        return repr(config["process"][key])[:200]
+    except (OCIError, OSError, KeyError, TypeError):
+        return ""
 
 
 def _is_selinux() -> bool:

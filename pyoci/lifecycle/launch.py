@@ -305,25 +305,10 @@ class Launch:
     def _begin(self) -> None:
         """The pid is known: map its ids, and put it into its cgroups."""
         if self.plan.uid_map is not None and self.plan.gid_map is not None:
-            self._map("gid_map", self.plan.gid_map, "linux.gidMappings")
-            self._map("uid_map", self.plan.uid_map, "linux.uidMappings")
-        self._entered(self)
+            from pyoci.lifecycle.usermaps import write_maps
 
-    def _map(self, name: str, text: bytes, where: str) -> None:
-        try:
-            fd = posix.open(f"/proc/{self.pid}/{name}", posix.O_WRONLY | posix.O_CLOEXEC)
-            try:
-                posix.write(fd, text)
-            finally:
-                posix.close(fd)
-        except OSError as e:
-            raise KernelError(
-                f"cannot write {name}",
-                errno=e.errno or 0,
-                where=where,
-                why=native.errno_text(e.errno or 0),
-                todo="only ids that the caller's own user namespace maps can be mapped (user_namespaces(7))",
-            ) from None
+            write_maps(self.pid, self.plan.uid_map, self.plan.gid_map)
+        self._entered(self)
 
     def _serve(self, sync: int, files: list[int]) -> None:
         while True:

@@ -36,8 +36,13 @@ def update_found(found: Found, resources: dict[str, Any]) -> None:
     found.lock()
     if found.status() not in ("created", "running", "paused"):
         raise not_running()
-    found.driver().update(_named(resources))
-    _record(found, resources)
+    config = jsontext.loads(found.entry.read_blob("config.json"), "config.json")
+    linux = config.setdefault("linux", {})
+    stored = linux.get("resources") or {}
+    found.driver().update(_named(resources), stored)
+    new = {key: value for key, value in resources.items() if key != "devices"}
+    linux["resources"] = _merged(stored, new)  # it tells the limits in force; the bundle's own stays as it is
+    found.entry.write_blob("config.json", jsontext.dumps(config).encode("utf-8", "backslashreplace"))
 
 
 def _named(resources: dict[str, Any]) -> dict[str, Any]:
@@ -46,15 +51,6 @@ def _named(resources: dict[str, Any]) -> dict[str, Any]:
     if isinstance(pids, dict) and pids.get("limit") == 0:
         return {key: value for key, value in resources.items() if key != "pids"}
     return resources
-
-
-def _record(found: Found, resources: dict[str, Any]) -> None:
-    """The stored config tells the limits in force; the bundle's own stays as it is."""
-    config = jsontext.loads(found.entry.read_blob("config.json"), "config.json")
-    linux = config.setdefault("linux", {})
-    new = {key: value for key, value in resources.items() if key != "devices"}
-    linux["resources"] = _merged(linux.get("resources") or {}, new)
-    found.entry.write_blob("config.json", jsontext.dumps(config).encode("utf-8", "backslashreplace"))
 
 
 def _merged(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:

@@ -74,6 +74,19 @@ def idle(flags: int) -> tuple[int, int]:
     return check(lib.pyoci_idle(flags, pidfd), "cannot make a namespace", "", "see namespaces(7)"), pidfd[0]
 
 
+def device_filter(cgroup_fd: int, program: bytes) -> int:
+    """Have a program decide on devices in a cgroup v2 (see cgroups.devicefilter).
+
+    Args:
+        cgroup_fd: the group's directory.
+        program: instructions, 8 bytes each.
+
+    Returns:
+        0, or a negative errno.
+    """
+    return int(lib.pyoci_bpf_device(cgroup_fd, program, len(program) // 8, -1))
+
+
 def setns(fd: int, kind: int) -> None:
     """Move the calling thread alone into a namespace (setns(2))."""
     check(lib.pyoci_setns(fd, kind), "cannot join the namespace")
@@ -204,6 +217,12 @@ def _clone_advice(err: int) -> str:
         return "raise the limits under /proc/sys/user (namespaces(7))"
     if err == errno.EINVAL:
         return "the kernel lacks one of the namespaces asked for"
+    if err == errno.EBUSY:
+        return "its cgroup has groups below it with controllers, so it may have no processes (cgroups(7))"
+    if err == errno.EOPNOTSUPP:
+        return "its cgroup is threaded, or below one that is (cgroups(7)): choose another linux.cgroupsPath"
+    if err == errno.EACCES:
+        return "the caller may not move a process into the cgroup: a group above both must be delegated to it"
     return ""
 
 

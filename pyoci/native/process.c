@@ -23,10 +23,20 @@ OPF(setns)
 	return r < 0 ? fail(c, r, "setns", NULL) : 0;
 }
 
+/* A runtime that is not root may write the id maps only of a process whose files in /proc are its own: of one that can
+ * be dumped, as what it clones inherits that. From the clone until the maps are written; nothing of the container runs
+ * yet, and where a pid namespace was joined, only processes of the same user could look. */
+static void let_map_ids(int64_t flags, int let)
+{
+	if (flags & CLONE_NEWUSER && (!let || sys(__NR_geteuid) != 0))
+		sys(__NR_prctl, PR_SET_DUMPABLE, let, 0, 0, 0);
+}
+
 /* The parent knows us, has mapped our ids, and has put us into our cgroups. */
 static int begin(struct ctx *c, int64_t flags)
 {
 	sync_wait(c);
+	let_map_ids(flags, 0);
 	if (!(flags & CLONE_NEWUSER))
 		return 0;
 	set_ids(-1, 0);
@@ -54,7 +64,10 @@ OPF(fork)
 	if (op->flags & FLAG_LEAVE_HOST)
 		forget_host(c);
 	c->detail[0] = 0;
+	let_map_ids(op->a, 1);
 	long pid = sys(__NR_clone3, &a, sizeof a);
+	if (pid)
+		let_map_ids(op->a, 0);
 	if (pid < 0)
 		return fail(c, pid, "clone3", NULL);
 	if (pid > 0) {
@@ -97,7 +110,10 @@ OPF(keep)
 		a.cgroup = (uint64_t)c->slots[op->b];
 	}
 	c->detail[0] = 0;
+	let_map_ids(op->a, 1);
 	long pid = sys(__NR_clone3, &a, sizeof a);
+	if (pid)
+		let_map_ids(op->a, 0);
 	if (pid < 0)
 		return fail(c, pid, "clone3", NULL);
 	if (pid > 0) {

@@ -1,6 +1,7 @@
 /* The runtime's side of the helper: what Python calls through cffi. Nothing here keeps state but the
  * init image, every function gives >= 0 or -errno, and between clone and execveat only raw system
  * calls are made, so that any thread of any Python program may call it. */
+#include <linux/bpf.h>
 #include <linux/capability.h>
 #include <linux/mount.h>
 #include <linux/prctl.h>
@@ -355,6 +356,34 @@ int pyoci_idle(uint64_t flags, int *pidfd)
 	}
 	sys(__NR_rt_sigprocmask, 2, &old, 0, 8);
 	return (int)pid;
+}
+
+/* Loads a program of device rules and attaches it to a cgroup v2 directory, in the place of another one if old_fd is its
+ * fd (bpf(2)); the group keeps it, so no fd remains. */
+int pyoci_bpf_device(int cgroup_fd, const void *insns, unsigned count, int old_fd)
+{
+	union bpf_attr a;
+	memset(&a, 0, sizeof a); /* the kernel refuses what it does not know, and that is not 0 */
+	a.prog_type = BPF_PROG_TYPE_CGROUP_DEVICE;
+	a.insns = (uint64_t)(uintptr_t)insns;
+	a.insn_cnt = count;
+	a.license = (uint64_t)(uintptr_t) "Apache-2.0";
+	memcpy(a.prog_name, "pyoci_devices", sizeof "pyoci_devices");
+	long program = sys(__NR_bpf, BPF_PROG_LOAD, &a, sizeof a);
+	if (program < 0)
+		return (int)program;
+	memset(&a, 0, sizeof a);
+	a.target_fd = (uint32_t)cgroup_fd;
+	a.attach_bpf_fd = (uint32_t)program;
+	a.attach_type = BPF_CGROUP_DEVICE;
+	a.attach_flags = BPF_F_ALLOW_MULTI; /* those of the groups above hold too */
+	if (old_fd >= 0) {
+		a.attach_flags |= BPF_F_REPLACE;
+		a.replace_bpf_fd = (uint32_t)old_fd;
+	}
+	long r = sys(__NR_bpf, BPF_PROG_ATTACH, &a, sizeof a);
+	close((int)program);
+	return (int)r;
 }
 
 /* Moves the calling thread alone. */

@@ -39,7 +39,9 @@ def _unified(ctx: Context, entry: Mount) -> None:
     if not ctx.has(CLONE_NEWCGROUP) and own:
         _bind(ctx, entry, own[0][3], entry.target, entry.opts.set)
     else:
-        _fresh(ctx, entry, b"cgroup2", b"source=cgroup\0", entry.target, entry.opts.set)
+        # Without a namespace it shows the host's groups, those of the caller among them (CVE-2023-25809).
+        attrs = entry.opts.set if ctx.has(CLONE_NEWCGROUP) else entry.opts.set | ATTR_RDONLY
+        _fresh(ctx, entry, b"cgroup2", b"source=cgroup\0", entry.target, attrs)
 
 
 def _legacy(ctx: Context, entry: Mount) -> None:

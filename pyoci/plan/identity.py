@@ -83,8 +83,10 @@ def oom_score(ctx: Context) -> None:
 
 
 def _may_set_groups(ctx: Context) -> bool:
-    if ctx.has(CLONE_NEWUSER) and ctx.facts.euid != 0:
-        return False
+    if ctx.facts.euid != 0 and (
+        CLONE_NEWUSER in ctx.joined or [size for _, size in ctx.uid_ranges.get("gidMappings", ())] == [1]
+    ):
+        return False  # of its own group alone a caller makes a map only with setgroups denied
     return ctx.facts.setgroups_allowed
 
 

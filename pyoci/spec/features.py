@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from pyoci import cgroups
 from pyoci._version import SPEC_VERSION, VERSION
+from pyoci.cgroups.systemd_units import ANNOTATION
 from pyoci.errors import ConfigError
 from pyoci.plan import hooks, kernel, mountopts, schedule
 from pyoci.plan.compile import compile_create
@@ -38,7 +39,7 @@ def features() -> dict[str, Any]:
         "mountOptions": sorted(set(mountopts.KNOWN)),
         "linux": _linux(),
         "annotations": annotations,
-        "potentiallyUnsafeConfigAnnotations": [],  # annotations change nothing
+        "potentiallyUnsafeConfigAnnotations": [ANNOTATION],  # with --systemd-cgroup: properties of its unit
     }
 
 

@@ -19,7 +19,7 @@ from tests.conftest import REPO, Bundle
 
 # what every hot verb needs: the command line, errors, the helper, the state store
 CORE = """
-pyoci pyoci.cgroups pyoci.cgroups.files pyoci.cgroups.v1 pyoci.cli pyoci.cli.common pyoci.cli.main pyoci.cli.parse pyoci.cli.table
+pyoci pyoci.cgroups pyoci.cgroups.files pyoci.cgroups.group pyoci.cgroups.v1 pyoci.cli pyoci.cli.common pyoci.cli.main pyoci.cli.parse pyoci.cli.table
 pyoci.errors pyoci.lifecycle pyoci.lifecycle.request pyoci.native pyoci.native._runtime pyoci.native._runtime.lib
 pyoci.paths pyoci.spec pyoci.spec.jsontext pyoci.state
 """

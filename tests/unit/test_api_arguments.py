@@ -82,7 +82,7 @@ def test_stdio_closes_all_it_has_opened():
 
 def test_an_unknown_cgroup_manager_is_refused():
     with pytest.raises(ValueError, match="cgroup_manager"):
-        Runtime("/r", cgroup_manager="systemd")
+        Runtime("/r", cgroup_manager="openrc")
 
 
 def test_exec_refuses_what_does_not_go_together(container):

@@ -2,9 +2,11 @@
 
 import pytest
 
+from pyoci.cgroups import Disabled, driver_at, driver_of
 from pyoci.cgroups.hierarchies import parse_hierarchies
-from pyoci.cgroups.v1 import V1Driver, driver_from_paths
-from pyoci.errors import OCIError, StateError
+from pyoci.cgroups.v1 import V1Driver
+from pyoci.cgroups.v2 import V2Driver
+from pyoci.errors import StateError
 
 HEAD = b"24 1 0:22 / /sys rw,nosuid shared:7 - sysfs sysfs rw\n25 1 0:5 / /dev rw - devtmpfs udev rw\n"
 V1 = (
@@ -69,13 +71,17 @@ def test_driver_has_a_directory_for_each_controller():
     }
 
 
-def test_driver_says_that_v2_alone_is_not_there_yet():
-    with pytest.raises(OCIError) as caught:
-        V1Driver(parse_hierarchies(PURE), "/c1")
-    assert "--cgroup-manager disabled" in caught.value.todo
+def test_driver_of_v2_alone_has_one_directory():
+    driver = driver_at(parse_hierarchies(PURE), "/p/c1")
+    assert isinstance(driver, V2Driver) and driver.paths() == {"unified": "/sys/fs/cgroup/p/c1"}
+    assert isinstance(driver_of(driver.paths()), V2Driver)
+    assert isinstance(driver_of({"unified": "/sys/fs/cgroup/unified/c1", "pids": "/sys/fs/cgroup/pids/c1"}), V1Driver)
+    assert isinstance(driver_of({}), Disabled)
 
 
 @pytest.mark.parametrize("path", ["/etc", "/sys/fs/cgroup", "/sys/fs/cgroup/../../etc", "/sys/fs/cgroup/x/..", "x", ""])
 def test_a_state_that_names_a_foreign_directory_is_not_followed(path):
     with pytest.raises(StateError, match="foreign cgroup"):
-        driver_from_paths({"pids": path})
+        driver_of({"pids": path})
+    with pytest.raises(StateError, match="foreign cgroup"):
+        driver_of({"unified": path})

@@ -177,9 +177,17 @@ def test_user_namespace_maps_and_bound_devices():
     plan = build(data)
     assert plan.uid_map == b"0 100000 65536\n" and plan.clone_flags & kernel.CLONE_NEWUSER
     assert len(find(plan, ops.BIND_DEVICE)) == 6 and not find(plan, ops.MKNOD)
-    assert find(plan, ops.SETGROUPS) and not find(build(data, facts(euid=1000)), ops.SETGROUPS)
     data["process"]["user"] = {"uid": 70000, "gid": 0}
     assert failure(data).where == "process.user.uid"
+
+
+def test_groups_are_set_unless_a_caller_without_rights_maps_its_own_alone():
+    data = config(linux={"namespaces": namespaces("user", "mount"), **MAPS})
+    assert find(build(data), ops.SETGROUPS)
+    assert find(build(data, facts(euid=1000)), ops.SETGROUPS)  # newgidmap(1) leaves setgroups allowed
+    data["linux"]["gidMappings"] = [{"containerID": 0, "hostID": 1000, "size": 1}]
+    assert not find(build(data, facts(euid=1000)), ops.SETGROUPS)
+    assert find(build(data), ops.SETGROUPS)
 
 
 @pytest.mark.parametrize(

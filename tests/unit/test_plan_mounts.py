@@ -178,4 +178,6 @@ def test_cgroup_unified():
     host = facts(cgroup_mounts=[("", "cgroup", "/sys/fs/cgroup", "/sys/fs/cgroup/c1")])
     op = find(one(host, {"namespaces": namespaces("mount")}, **mount), ops.MOUNT_BIND)[0]
     assert (op.s, op.b) == (b"/sys/fs/cgroup/c1", 1)
+    bare = find(one(facts(), {"namespaces": namespaces("mount")}, destination="/c", type="cgroup"), ops.MOUNT_FS)[0]
+    assert bare.a & 1  # the host's groups: read-only
     assert failure(config(mounts=[mount]), facts(cgroup_mode="none")).where == "mounts[0].type"

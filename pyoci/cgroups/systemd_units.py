@@ -1,0 +1,264 @@
+"""linux.cgroupsPath in systemd's form, unit names, and limits as properties of a unit; pure.
+
+Source: systemd.unit(5), systemd.slice(5), systemd.resource-control(5), and the interface org.freedesktop.systemd1.
+"""
+
+from __future__ import annotations
+
+from pyoci.errors import ConfigError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from pyoci.cgroups.compile import Write
+
+    # Name, D-Bus signature and value
+    Property = tuple[str, tuple[str, object]]
+
+ANNOTATION = "org.systemd.property."
+_WHERE = "linux.cgroupsPath"
+_LETTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789:-_.\\@")
+_INFINITY = (1 << 64) - 1
+_PERIOD = 100_000  # microseconds, the kernel's
+# What makes the unit the container's: an annotation that changed it would take the container out of its limits.
+_OURS = (
+    "PIDs",
+    "Slice",
+    "Delegate",
+    "DelegateControllers",
+    "DevicePolicy",
+    "DeviceAllow",
+    "Controller",
+    "DisableControllers",
+)
+_BYTES = {
+    "memory.max": "MemoryMax",
+    "memory.high": "MemoryHigh",
+    "memory.low": "MemoryLow",
+    "memory.min": "MemoryMin",
+    "memory.swap.max": "MemorySwapMax",
+    "pids.max": "TasksMax",
+}
+_LISTS = {"cpuset.cpus": "AllowedCPUs", "cpuset.mems": "AllowedMemoryNodes"}
+_IO = {
+    "rbps": "IOReadBandwidthMax",
+    "wbps": "IOWriteBandwidthMax",
+    "riops": "IOReadIOPSMax",
+    "wiops": "IOWriteIOPSMax",
+}
+
+
+def unit_of(cgroups_path: str | None, container_id: str, user: bool) -> tuple[str, str]:
+    """Slice and unit of a container.
+
+    Args:
+        cgroups_path: "SLICE:PREFIX:NAME", or None.
+        container_id: names the unit where there is no path.
+        user: of the user's own systemd, whose usual slice is another.
+
+    Raises:
+        ConfigError: the path has another form, or is no name of a unit.
+    """
+    slice_name, prefix, name = "", "pyoci", container_id
+    if cgroups_path:
+        parts = cgroups_path.split(":")
+        if len(parts) != 3 or "/" in cgroups_path:
+            raise ConfigError(
+                f"{cgroups_path[:80]!r} is not in systemd's form",
+                where=_WHERE,
+                why="--systemd-cgroup makes units, not paths",
+                todo='write it as "slice:prefix:name", such as "system.slice:pyoci:web", or drop the flag',
+            )
+        slice_name, prefix, name = parts
+    slice_name = slice_name or ("user.slice" if user else "system.slice")
+    expand_slice(slice_name)
+    unit = f"{prefix}-{name}.scope" if prefix else f"{name}.scope"
+    if not name or name.endswith(".slice") or len(unit) > 255 or not set(unit) <= _LETTERS or unit.startswith("."):
+        raise ConfigError(
+            f"{unit[:80]!r} is no name of a scope",
+            where=_WHERE,
+            why='names of units have letters, digits and ":-_.\\@", at most 255 (systemd.unit(5))',
+            todo="choose another name",
+        )
+    return slice_name, unit
+
+
+def expand_slice(name: str) -> str:
+    """The path of a slice: "a-b.slice" is "/a.slice/a-b.slice", and "-.slice" the root (systemd.slice(5)).
+
+    Raises:
+        ConfigError: it is no name of a slice.
+    """
+    if name == "-.slice":
+        return ""
+    stem = name.removesuffix(".slice")
+    words = stem.split("-")
+    if stem == name or not all(words) or not set(name) <= _LETTERS or ".." in name or len(name) > 255:
+        raise ConfigError(
+            f"{name[:80]!r} is no name of a slice",
+            where=_WHERE,
+            why='it must end with ".slice", and have no empty word between dashes (systemd.slice(5))',
+            todo='such as "machine.slice"',
+        )
+    return "".join(f"/{'-'.join(words[: i + 1])}.slice" for i in range(len(words)))
+
+
+def properties(writes: Sequence[Write]) -> list[Property]:
+    """Properties for limits, so that `systemctl show` tells them, and systemd keeps them when it sets its own.
+
+    The files are written besides: what has no property here is only there.
+    """
+    out: dict[str, tuple[str, object]] = {}
+    io: dict[str, list[tuple[str, int]]] = {}
+    for w in writes:
+        value = w.value.strip()
+        if w.file in _BYTES:
+            number = _bytes(value)
+            if number is not None:
+                out[_BYTES[w.file]] = ("t", number)
+        elif w.file in _LISTS:
+            bits = bitmap(value)
+            if bits:
+                out[_LISTS[w.file]] = ("ay", bits)
+        elif w.file == "cpu.weight" and value.isdigit():
+            out["CPUWeight"] = ("t", int(value))
+        elif w.file == "cpu.idle" and value == "1":
+            out["CPUWeight"] = ("t", 0)  # systemd's word for it, from version 252 on
+        elif w.file == "cpu.max":
+            out |= _cpu_max(value)
+        elif w.file == "io.max":
+            _io_max(value, io)
+    return [*out.items(), *((name, ("a(st)", rows)) for name, rows in io.items())]
+
+
+def _bytes(value: str) -> int | None:
+    if value == "max":
+        return _INFINITY
+    unit = "kmgt".find(value[-1:].lower()) + 1 if value else 0
+    digits = value[:-1] if unit else value
+    return int(digits) << 10 * unit if digits.isascii() and digits.isdigit() else None
+
+
+def bitmap(text: str) -> list[int]:
+    """The bytes of a list such as "0-3,6", number 0 the lowest bit of the first."""
+    bits = 0
+    for word in text.replace("\n", "").split(","):
+        first, _, last = word.strip().partition("-")
+        if first:
+            if not first.isdigit() or not (last or first).isdigit() or int(last or first) > 65535:
+                return []  # the kernel says what is wrong with it
+            for number in range(int(first), int(last or first) + 1):
+                bits |= 1 << number
+    return list(bits.to_bytes((bits.bit_length() + 7) // 8, "little"))
+
+
+def _cpu_max(value: str) -> dict[str, tuple[str, object]]:
+    quota, _, period_text = value.partition(" ")
+    if not (quota == "max" or quota.isdigit()) or not (period_text or "1").isdigit():
+        return {}
+    period = int(period_text or _PERIOD)
+    out: dict[str, tuple[str, object]] = {"CPUQuotaPeriodUSec": ("t", period)} if period_text else {}
+    per_second = _INFINITY
+    if quota != "max" and period:
+        # systemd keeps whole percents of a processor: rounded up, so that it never gives less than is written
+        per_second = -(-int(quota) * 1_000_000 // period // 10_000) * 10_000
+    return {**out, "CPUQuotaPerSecUSec": ("t", per_second)}
+
+
+def _io_max(value: str, io: dict[str, list[tuple[str, int]]]) -> None:
+    device, *words = value.split()
+    for word in words:
+        key, _, rate = word.partition("=")
+        if key in _IO and (rate == "max" or rate.isdigit()):
+            row = (f"/dev/block/{device}", _INFINITY if rate == "max" else int(rate))
+            io.setdefault(_IO[key], []).append(row)
+
+
+def from_annotations(annotations: Mapping[str, str]) -> list[Property]:
+    """Properties that the config adds to the unit: org.systemd.property.NAME, the value as GVariant text.
+
+    Raises:
+        ConfigError: a name or a value is wrong, or would change what makes the unit the container's.
+    """
+    out: list[Property] = []
+    for key, text in annotations.items():
+        if not key.startswith(ANNOTATION):
+            continue
+        name, where = key[len(ANNOTATION) :], f'annotations["{key}"]'
+        if not name.isascii() or not name.isalpha():
+            raise ConfigError(f"no name of a property: {name[:40]!r}", where=where, why="it has letters only")
+        if name in _OURS:
+            raise ConfigError(
+                f"{name} is not for annotations", where=where, why="the runtime sets it itself", todo="remove it"
+            )
+        found = variant(text, where)
+        if name.endswith("Sec") and not name.endswith("USec"):
+            if type(found[1]) not in (int, float):
+                raise ConfigError(f"{name} must be a number of seconds", where=where)
+            seconds = float(found[1])  # type: ignore[arg-type]  # a number, as the line above has it
+            name, found = f"{name[:-3]}USec", ("t", int(seconds * 1_000_000))
+        out.append((name, found))
+    return out
+
+
+_TYPES = {
+    "boolean": "b",
+    "byte": "y",
+    "int16": "n",
+    "uint16": "q",
+    "int32": "i",
+    "uint32": "u",
+    "int64": "x",
+    "uint64": "t",
+    "handle": "h",
+    "double": "d",
+    "string": "s",
+}
+_RANGES = {"y": (0, 255), "n": (-1 << 15, 32767), "q": (0, 65535), "i": (-1 << 31, (1 << 31) - 1)}
+_RANGES |= {"u": (0, (1 << 32) - 1), "x": (-1 << 63, (1 << 63) - 1), "t": (0, (1 << 64) - 1)}
+
+
+def variant(text: str, where: str) -> tuple[str, object]:
+    """A value of GVariant text: true, 5, uint64 5, 'text', or a list of texts.
+
+    Raises:
+        ConfigError: it is none of these.
+    """
+    text = text.strip()
+    wrong = ConfigError(
+        f"no value of a property: {text[:40]!r}",
+        where=where,
+        why="it must be GVariant text",
+        todo="such as true, uint64 5000000, 'inactive-or-failed' or ['a.service', 'b.service']",
+    )
+    if text.startswith("["):
+        items = [_string(item.strip()) for item in text[1:-1].split(",")] if text[1:-1].strip() else []
+        if not text.endswith("]") or None in items:
+            raise wrong
+        return "as", items
+    string = _string(text)
+    if string is not None:
+        return "s", string
+    if text in ("true", "false"):
+        return "b", text == "true"
+    kind, _, digits = text.rpartition(" ")
+    signature = _TYPES.get(kind.strip(), "") if kind else ("d" if "." in digits else "i")
+    try:
+        if signature == "d":
+            return "d", float(digits)
+        number = int(digits, 0)
+    except ValueError:
+        raise wrong from None
+    lowest, highest = _RANGES.get(signature, (1, 0))
+    if not lowest <= number <= highest:
+        raise wrong
+    return signature, number
+
+
+def _string(text: str) -> str | None:
+    """What stands between quotes; None if it is not one plain string."""
+    if len(text) < 2 or text[0] not in "'\"" or text[-1] != text[0]:
+        return None
+    inside = text[1:-1]
+    return None if text[0] in inside or "\\" in inside else inside

@@ -1,0 +1,137 @@
+"""The v2 driver on plain folders that have the kernel's file names; what needs a kernel is tested in the virtual machine."""
+
+from __future__ import annotations
+
+import errno
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from pyoci.cgroups.compile import Write
+from pyoci.cgroups.stats_v2 import stats_v2
+from pyoci.cgroups.v2 import V2Driver, put, writable
+from pyoci.errors import ConfigError, StateError
+
+
+@pytest.fixture
+def driver(tmp_path: Path) -> V2Driver:
+    (tmp_path / "top/a").mkdir(parents=True)
+    return V2Driver(str(tmp_path / "top"), "/a")
+
+
+def folder(driver: V2Driver) -> Path:
+    return Path(driver.directory)
+
+
+def test_a_controller_that_a_group_above_does_not_hand_down_is_named_with_that_group(driver: V2Driver) -> None:
+    top = folder(driver).parent
+    (top / "cgroup.controllers").write_text("cpu memory\n")
+    (top / "cgroup.subtree_control").write_text("cpu\n")
+    (top / "cgroup.procs").write_text("77\n")
+    (folder(driver) / "cgroup.controllers").write_text("cpu\n")
+    w = Write("memory", "memory.max", "5", "linux.resources.memory.limit")
+    e = driver.refused(w, OSError(errno.ENOENT, ""))
+    assert e.where == w.where and str(top) in e.why and "processes of its own" in e.why
+
+
+def test_a_file_of_unified_that_is_not_there_is_a_mistake_of_the_config(driver: V2Driver) -> None:
+    (folder(driver) / "cgroup.controllers").write_text("memory\n")
+    w = Write("memory", "memory.x", "5", 'linux.resources.unified["memory.x"]')
+    e = driver.refused(w, OSError(errno.ENOENT, ""))
+    assert isinstance(e, ConfigError) and e.where == w.where
+
+
+def test_weights_of_block_io_go_to_the_file_that_is_there(tmp_path: Path) -> None:
+    for value, expected in (("500", "default 4950"), ("8:0 1000", "8:0 10000")):
+        (tmp_path / "io.weight").write_text("")
+        put(str(tmp_path), Write("io", "io.bfq.weight", value, "linux.resources.blockIO.weight"))
+        assert (tmp_path / "io.weight").read_text() == expected
+    (tmp_path / "io.bfq.weight").write_text("")
+    put(str(tmp_path), Write("io", "io.bfq.weight", "500", "x"))
+    assert (tmp_path / "io.bfq.weight").read_text() == "500"
+
+
+def test_swap_that_is_not_counted_need_not_be_limited(tmp_path: Path) -> None:
+    for value in ("0", "max"):
+        put(str(tmp_path), Write("memory", "memory.swap.max", value, "x"))
+    with pytest.raises(FileNotFoundError):
+        put(str(tmp_path), Write("memory", "memory.swap.max", "5", "x"))
+
+
+def test_a_death_for_lack_of_memory_is_seen(driver: V2Driver) -> None:
+    assert not driver.oom_killed()
+    for count in (0, 2):
+        (folder(driver) / "memory.events").write_text(
+            f"low 0\nhigh 0\nmax 9\noom 5\noom_kill {count}\noom_group_kill 1\n"
+        )
+        assert driver.oom_killed() is bool(count)
+
+
+def test_a_group_in_use_is_another_containers(driver: V2Driver) -> None:
+    (folder(driver) / "below").mkdir()
+    driver.create()
+    (folder(driver) / "below/cgroup.procs").write_text("7\n")
+    with pytest.raises(StateError, match="in use"):
+        driver.create()
+
+
+def test_where_the_kernel_cannot_kill_a_group_every_process_is_signalled(driver: V2Driver) -> None:
+    process = subprocess.Popen(["sleep", "100"])
+    try:
+        for name, text in (("cgroup.procs", f"{process.pid}\n"), ("cgroup.freeze", "1"), ("cgroup.events", "frozen 1")):
+            (folder(driver) / name).write_text(text)
+        driver.kill_all(9)
+        assert process.wait(5) == -9
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_who_may_make_a_group(driver: V2Driver, monkeypatch: pytest.MonkeyPatch) -> None:
+    top = folder(driver).parent
+    (top / "cgroup.procs").write_text("")
+    assert writable(driver) == ""
+    deeper = V2Driver(str(top), "/no/such/group")
+    assert writable(deeper) == ""
+    (top / "cgroup.procs").unlink()
+    assert writable(deeper) == f"{top}/cgroup.procs"
+
+
+def test_exec_follows_init_only_below_the_group(driver: V2Driver) -> None:
+    (folder(driver) / "cgroup.procs").write_text("")
+    (folder(driver) / "cgroup.subtree_control").write_text("pids\n")
+    files, unified = driver.exec_files(1)  # that of another group: the driver stays in its own
+    assert unified == -1 and Path(f"/proc/self/fd/{files[0]}").readlink() == folder(driver) / "cgroup.procs"
+    with open(files[0], "wb"):
+        pass
+
+
+def test_statistics(tmp_path: Path) -> None:
+    files = {
+        "cpu.stat": "usage_usec 5\nuser_usec 3\nsystem_usec 2\nnr_periods 4\nnr_throttled 1\nthrottled_usec 7\n",
+        "cpu.pressure": "some avg10=0.10 avg60=0.00 avg300=0.00 total=12\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=3\n",
+        "memory.current": "100\n",
+        "memory.max": "max\n",
+        "memory.peak": "150\n",
+        "memory.swap.current": "20\n",
+        "memory.swap.max": "50\n",
+        "memory.stat": "anon 60\nfile 40\n",
+        "pids.current": "2\n",
+        "pids.max": "9\n",
+        "io.stat": "8:0 rbytes=10 wbytes=20 rios=1 wios=2 dbytes=0 dios=0\n",
+        "hugetlb.2MB.current": "0\n",
+        "hugetlb.2MB.events": "max 3\n",
+    }
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    found = stats_v2(str(tmp_path))
+    assert found["cpu"]["usage"] == {"total": 5000, "kernel": 2000, "user": 3000}
+    assert found["cpu"]["throttling"] == {"periods": 4, "throttledPeriods": 1, "throttledTime": 7000}
+    assert found["cpu"]["psi"]["some"] == {"avg10": 0.1, "avg60": 0.0, "avg300": 0.0, "total": 12}
+    memory = found["memory"]
+    assert memory["usage"] == {"limit": (1 << 64) - 1, "usage": 100, "max": 150, "failcnt": 0}
+    assert memory["swap"] == {"limit": (1 << 64) - 1, "usage": 120, "failcnt": 0} and memory["cache"] == 40
+    assert found["pids"] == {"current": 2, "limit": 9}
+    assert found["blkio"]["ioServiceBytesRecursive"][0] == {"major": 8, "op": "Read", "value": 10}
+    assert found["hugetlb"] == {"2MB": {"failcnt": 3}}

@@ -63,6 +63,7 @@ def _watch(function: Any, name: str, now: Any) -> Any:
 if _tell == b"phases":
     _now = sys.modules["pyoci.native"].lib.pyoci_now
     for _module, _class, _function, _name in _PHASES:
+        __import__(_module)  # the driver of cgroups is loaded once it is known which
         _owner = sys.modules[_module]
         if _class:
             _owner = getattr(_owner, _class)

@@ -90,12 +90,14 @@ class Disabled:
         """Nothing was made."""
 
 
-def driver_at(found: Hierarchies, path: str) -> Driver:
+def driver_at(found: Hierarchies, path: str, *, rootless: bool = False, optional: bool = False) -> Driver:
     """The driver for a group to be made.
 
     Args:
         found: hierarchies of the machine.
         path: the group's below each mount point, from `cgroup_path`.
+        rootless: the caller is not the host's root.
+        optional: hierarchies in which it may make no group are left out.
     """
     if found.mode == "none":
         return Disabled()
@@ -105,7 +107,7 @@ def driver_at(found: Hierarchies, path: str) -> Driver:
         return V2Driver(found.unified, path)
     from pyoci.cgroups.v1 import V1Driver
 
-    return V1Driver(found, path)
+    return V1Driver(found, path, rootless=rootless, optional=optional)
 
 
 def driver_of(paths: dict[str, str], unit: str = "") -> Driver:

@@ -64,9 +64,7 @@ def cgroup_path(cgroups_path: str | None, container_id: str, default: str) -> st
     if not cgroups_path:
         return f"{default.rstrip('/')}/{container_id}"
     if len(cgroups_path) > 4000 or "\0" in cgroups_path or "\n" in cgroups_path:
-        raise ConfigError(
-            "cgroup path is too long or has a control character", where=where, todo="shorten or correct it"
-        )
+        raise ConfigError("cgroup path is too long or has a control character", where=where)
     if cgroups_path.count(":") == 2 and "/" not in cgroups_path:
         raise ConfigError(
             "cgroup path in systemd's form", where=where, todo="use --systemd-cgroup with it, or a path with slashes"
@@ -95,11 +93,7 @@ def compile_v1(resources: dict[str, Any], path: str = "linux.resources", version
     devices(r, out)
     _memory(r, out)
     _cpu(r, out)
-    pids = r.obj("pids")
-    if pids:
-        limit = pids.number("limit", -I64, I64)
-        if limit is not None and not (limit == 0 and _before_1_3(version)):
-            out.append(Write("pids", "pids.max", str(limit) if limit >= 0 else "max", pids.at("limit")))
+    pids(r, version, out)
     _block_io(r, out)
     for item in r.objs("hugepageLimits"):
         size, limit = page_size(item), item.number("limit", 0, U64, 0)
@@ -114,12 +108,6 @@ def compile_v1(resources: dict[str, Any], path: str = "linux.resources", version
             todo="use memory, cpu, pids … instead, or boot with cgroup v2",
         )
     return out
-
-
-def _before_1_3(version: object) -> bool:
-    """Whether 0 processes was "not set", as Go wrote it; since 1.3.0 of the spec it is a limit."""
-    parts = str(version).split(".")
-    return len(parts) > 1 and parts[0] == "1" and parts[1].isdigit() and int(parts[1]) < 3
 
 
 def _memory(r: Obj, out: list[Write]) -> None:
@@ -174,6 +162,21 @@ def _cpu(r: Obj, out: list[Write]) -> None:
     if idle is not None:
         out.append(Write("cpu", "cpu.idle", str(idle), c.at("idle")))
     cpu_lists(c, out)
+
+
+def _before_1_3(version: object) -> bool:
+    """Whether 0 processes was "not set", as Go wrote it; since 1.3.0 of the spec it is a limit."""
+    parts = str(version).split(".")
+    return len(parts) > 1 and parts[0] == "1" and parts[1].isdigit() and int(parts[1]) < 3
+
+
+def pids(r: Obj, version: object, out: list[Write]) -> None:
+    """`pids`, the same on v1 and v2."""
+    group = r.obj("pids")
+    if group:
+        limit = group.number("limit", -I64, I64)
+        if limit is not None and not (limit == 0 and _before_1_3(version)):
+            out.append(Write("pids", "pids.max", str(limit) if limit >= 0 else "max", group.at("limit")))
 
 
 def cpu_lists(c: Obj, out: list[Write]) -> None:

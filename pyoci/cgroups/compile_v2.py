@@ -6,7 +6,7 @@ does it. What v2 cannot do at all is refused: a limit that is not there must not
 
 from __future__ import annotations
 
-from pyoci.cgroups.compile import I64, U32, U64, Write, cpu_lists, devices, page_size, rdma
+from pyoci.cgroups.compile import I64, U32, U64, Write, cpu_lists, devices, page_size, pids, rdma
 from pyoci.errors import ConfigError
 from pyoci.spec.reader import Obj
 
@@ -24,12 +24,13 @@ _THROTTLE = (
 )
 
 
-def compile_v2(resources: dict[str, Any], path: str = "linux.resources") -> list[Write]:
+def compile_v2(resources: dict[str, Any], path: str = "linux.resources", version: object = "") -> list[Write]:
     """Writes for `linux.resources`, in an order the kernel accepts for a new group; `unified` comes last.
 
     Args:
         resources: the object.
         path: its JSON path, for errors.
+        version: ociVersion of the config it is from.
 
     Raises:
         ConfigError: a value has the wrong type or range, or the resource does not exist on cgroup v2.
@@ -39,11 +40,7 @@ def compile_v2(resources: dict[str, Any], path: str = "linux.resources") -> list
     devices(r, out)
     _memory(r, out)
     _cpu(r, out)
-    pids = r.obj("pids")
-    if pids:
-        limit = pids.number("limit", -I64, I64)
-        if limit is not None:
-            out.append(Write("pids", "pids.max", str(limit) if limit >= 0 else "max", pids.at("limit")))
+    pids(r, version, out)
     _block_io(r, out)
     for item in r.objs("hugepageLimits"):
         size, limit = page_size(item), item.number("limit", 0, U64, 0)

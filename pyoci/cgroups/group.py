@@ -28,6 +28,7 @@ class Group:
         self._paths: dict[str, str] = {}
         self._dirs: list[str] = []  # one a hierarchy, without those that are co-mounted twice
         self._made: list[str] = []
+        self._ready = ""  # has been made by create_unified, and may have a process by now
 
     def paths(self) -> dict[str, str]:
         """Controller (or "unified", "name=…") → the group's directory."""
@@ -48,18 +49,6 @@ class Group:
 
     def _can_freeze(self) -> bool:
         return True
-
-    def create_unified(self) -> int:
-        """Make the group that a process can be born in before the others; -1 where there are no others."""
-        return -1
-
-    def tasks_count(self) -> int:
-        """How many files a process joins by, besides being born in its group."""
-        return 0
-
-    def tasks_files(self) -> list[int]:
-        """These files, open."""
-        return []
 
     def check_unused(self, directory: str) -> None:
         """Refuse a group that is another container's: in a group below it, too, as a delete would end those with it.

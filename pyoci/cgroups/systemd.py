@@ -57,6 +57,10 @@ class SystemdDriver(V2Driver):
             return
         self.check_unused(self.directory)
 
+    def create_unified(self) -> int:
+        self.create()
+        return -1
+
     def join_files(self) -> tuple[list[int], int]:
         return [], -1
 

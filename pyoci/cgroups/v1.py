@@ -57,7 +57,6 @@ class V1Driver(Group):
         self._rootless = rootless
         self._optional = optional
         self._mounts: dict[str, str] = {}
-        self._ready = ""  # has been made by create_unified, and may have a process by now
         if found is None:
             return
         for hierarchy in found.v1:
@@ -154,6 +153,10 @@ class V1Driver(Group):
                 posix.close(fd)
             raise
 
+    def exec_files(self, init: int) -> tuple[list[int], int]:
+        """The same for a further process."""
+        return self.join_files()
+
     def tasks_count(self) -> int:
         """How many files `tasks_files` gives."""
         return len(self._dirs) - ("unified" in self._paths)
@@ -173,10 +176,6 @@ class V1Driver(Group):
                 posix.close(fd)
             raise self._failed("cannot open the cgroup", str(e.filename or ""), e) from None
         return files
-
-    def exec_files(self, init: int) -> tuple[list[int], int]:
-        """The same for a further process."""
-        return self.join_files()
 
     def enter(self, pid: int) -> None:
         """Put a process into the group of every hierarchy.

@@ -45,6 +45,8 @@ class V2Driver(Group):
             StateError: it exists and has processes: it is another container's.
             KernelError: it cannot be made.
         """
+        if self._ready:
+            return
         at = self._mountpoint
         for part in self.directory[len(at) + 1 :].split("/"):
             enable(at)
@@ -58,6 +60,19 @@ class V2Driver(Group):
                     self.check_unused(at)
             except OSError as e:
                 raise failed("cannot create the cgroup", at, e) from None
+
+    def create_unified(self) -> int:
+        """Make the group before all else, for a process to be born in; its directory, open. Raises as `create` does."""
+        self.create()
+        self._ready = self.directory
+        return self.join_files()[1]
+
+    def tasks_count(self) -> int:
+        """How many files `tasks_files` gives: nothing has to be joined but the place of birth."""
+        return 0
+
+    def tasks_files(self) -> list[int]:
+        return []
 
     def join_files(self) -> tuple[list[int], int]:
         """What a process needs to be born in the group (CLONE_INTO_CGROUP): its directory.

@@ -10,7 +10,7 @@ from __future__ import annotations
 import posix
 
 from pyoci import native, paths
-from pyoci.cgroups import Disabled
+from pyoci.cgroups import Disabled, driver_at
 from pyoci.cgroups.compile import cgroup_path, compile_v1
 from pyoci.cgroups.hierarchies import read_hierarchies
 from pyoci.errors import ConfigError, KernelError, OCIError, StateError
@@ -153,27 +153,26 @@ class Creation:
         if r.cgroup_manager == "disabled" or (mode == "none" and not r.systemd_cgroup):
             self.driver = Disabled()
             return
-        wanted = linux.text("cgroupsPath")
+        named = linux.text("cgroupsPath")
         data = resources.data if resources else {}
         version = self.spec.data.get("ociVersion", "")
+        rootless = self.facts.euid != 0 or self.facts.in_userns
         if r.systemd_cgroup:
             from pyoci.cgroups.compile_v2 import compile_v2
             from pyoci.cgroups.systemd import choose_systemd
 
-            self.writes = compile_v2(data)
-            user = posix.geteuid() != 0 or self.facts.in_userns
+            self.writes = compile_v2(data, version=version)
             annotations = self.spec.mapping("annotations")
-            self.driver = choose_systemd(self.found, wanted, r.id, annotations, self.writes, user)
+            self.driver = choose_systemd(self.found, named, r.id, annotations, self.writes, rootless)
         elif mode == "unified":
             from pyoci.cgroups.choose import choose_v2
+            from pyoci.cgroups.compile_v2 import compile_v2
 
-            self.driver, self.writes = choose_v2(self.found.unified, wanted, r.id, data, r.warn)
+            self.writes = compile_v2(data, version=version)
+            self.driver = choose_v2(self.found.unified, named, r.id, self.writes, rootless, r.warn)
         else:
-            from pyoci.cgroups.v1 import V1Driver
-
-            rootless = self.facts.euid != 0 or self.facts.in_userns
-            path = cgroup_path(wanted, r.id, "/")
-            self.driver = V1Driver(self.found, path, rootless=rootless, optional=rootless and not wanted)
+            path = cgroup_path(named, r.id, "/")
+            self.driver = driver_at(self.found, path, rootless=rootless, optional=rootless and not named)
             self.writes = compile_v1(data, version=version)
         self.facts.cgroup_mounts = host.cgroup_rows(self.found, self.driver.paths())
 
@@ -239,7 +238,7 @@ class Creation:
         """Make the cgroups and the process; gives its pid in the caller's namespace."""
         assert self.entry is not None
         with Launch(self.plan, self._at_point, self._entered, aside=self.aside) as launch:
-            if self.aside and self.driver.tasks_count():  # it takes as long to come into being as its cgroups do
+            if self.aside:  # it takes as long to come into being as its cgroups do
                 unified = self.driver.create_unified()
                 launch.join_later(self.driver.tasks_count(), self._meanwhile, unified)
             else:
@@ -277,10 +276,9 @@ class Creation:
         self.driver.create()
         if self.class_of_service is not None:
             self.class_of_service.create()
-        if self.driver.late:
-            return
-        # before the process is in: between "deny all" and the exceptions it could make no device
-        self.driver.apply([w for w in self.writes if w.controller == "devices"])
+        if not self.driver.late:
+            # before the process is in: between "deny all" and the exceptions it could make no device
+            self.driver.apply([w for w in self.writes if w.controller == "devices"])
 
     def _meanwhile(self) -> list[int]:
         self._groups()

@@ -155,7 +155,6 @@ def _wreck(root: str, id: str) -> None:
 
 
 def _driver_by_config(entry: Entry) -> Driver:
-    """The driver that a create with the stored config has taken."""
     from pyoci.cgroups import driver_at
     from pyoci.cgroups.compile import cgroup_path
     from pyoci.cgroups.hierarchies import read_hierarchies
@@ -169,11 +168,11 @@ def _driver_by_config(entry: Entry) -> Driver:
     except (OCIError, OSError, AttributeError):
         pass
     try:
-        hierarchies = read_hierarchies()
+        there = read_hierarchies()
         if wanted and wanted.count(":") == 2 and "/" not in wanted:
             from pyoci.cgroups.systemd import choose_systemd
 
-            return choose_systemd(hierarchies, wanted, entry.id, {}, (), posix.geteuid() != 0)
-        return driver_at(hierarchies, cgroup_path(wanted, entry.id, "/"))
+            return choose_systemd(there, wanted, entry.id, {}, (), posix.geteuid() != 0)
+        return driver_at(there, cgroup_path(wanted, entry.id, "/"))
     except OCIError:  # a path that no create takes, or no driver for this machine: nothing was made
         return Disabled()

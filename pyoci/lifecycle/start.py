@@ -57,6 +57,8 @@ def _open_gate(found: Found) -> None:
         raise StateError("cannot start an already running container")
     if status != "created":
         raise StateError(f"cannot start a container that has {status}", todo="delete it and create it anew")
+    if "no_process" in found.state.extra:  # runtime-spec runtime, "Start": create takes such a config
+        raise StateError("no process", where="process", todo="say what to run, and create it anew")
     try:
         gate = native.connect(found.entry.fd, GATE)
     except KernelError:

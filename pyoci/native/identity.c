@@ -36,8 +36,9 @@ OPF(keyring)
 
 OPF(umask)
 {
-	c->umask = op->a;
-	sys(__NR_umask, op->a);
+	if (op->a >= 0)
+		c->umask = op->a;
+	sys(__NR_umask, c->umask);
 	return 0;
 }
 

@@ -21,8 +21,7 @@ class Identity:
         user = section(ctx.process, "user")
         self.uid = user.number("uid", 0, ID_MAX, 0) or 0
         self.gid = user.number("gid", 0, ID_MAX, 0) or 0
-        umask = user.number("umask", 0, 0o777, 0o022)
-        self.umask = 0o022 if umask is None else umask
+        self.umask = user.number("umask", 0, 0o777)
         self.groups = _groups(user.data.get("additionalGids"), at(user, "additionalGids"))
         self.nnp = ctx.process.flag("noNewPrivileges")
         self.caps: Sets = capabilities.read(ctx)
@@ -55,7 +54,8 @@ def emit(ctx: Context, who: Identity, *, defer_caps: bool) -> None:
     for number, soft, hard, where in who.rlimits:
         ctx.add(ops.SET_RLIMIT, where, a=number, b=_signed(soft), c=_signed(hard))
     user = at(ctx.process, "user")
-    ctx.add(ops.UMASK, f"{user}.umask", a=who.umask)
+    # Without it, it is the caller's (runtime-spec config, "POSIX-platform User").
+    ctx.add(ops.UMASK, f"{user}.umask", a=-1 if who.umask is None else who.umask)
     if who.nnp:
         ctx.add(ops.NO_NEW_PRIVS, at(ctx.process, "noNewPrivileges"))
     caps = at(ctx.process, "capabilities")

@@ -54,7 +54,7 @@ CONSOLE = 26  #      a rows, b columns, c uid, d gid of the terminal; needs SLOT
 #                    fds 0, 1, 2
 SETSID = 27
 KEYRING = 28  #      s name of the new session keyring
-UMASK = 29  #        a umask
+UMASK = 29  #        a umask, -1: what it was
 NO_NEW_PRIVS = 30
 BOUNDING = 31  #     a mask of capabilities to keep
 KEEP_CAPS = 32  #    a 0 or 1

@@ -119,6 +119,26 @@ def test_delete_force_of_running_created_and_unknown(bundle: Bundle) -> None:
     assert bundle.command("delete", bundle.name).returncode == 1
 
 
+def test_delete_of_a_created_container_needs_force(bundle: Bundle) -> None:
+    bundle.args("sleep", "100").create()
+    refused = bundle.command("delete", bundle.name)
+    assert refused.returncode == 1 and "is not stopped: created" in refused.stderr
+    assert bundle.state()["status"] == "created"
+    assert bundle.command("delete", "--force", bundle.name).returncode == 0
+
+
+def test_config_without_process_is_created_and_refused_by_start(bundle: Bundle) -> None:
+    del bundle.config["process"]
+    assert bundle.save().create().returncode == 0, bundle.output()
+    for _ in range(2):
+        started = bundle.command("start", bundle.name)
+        assert started.returncode == 1 and "no process" in started.stderr
+        assert bundle.state()["status"] == "created"
+    inside = bundle.command("exec", "--cwd", "/", bundle.name, "/bin/echo", "here")
+    assert inside.stdout == "here\n"
+    assert bundle.command("delete", "--force", bundle.name).returncode == 0
+
+
 def test_list_shows_containers_as_table_json_and_quiet(bundles: Bundles) -> None:
     one, two = bundles(), bundles()
     one.args("sleep", "100").create()

@@ -134,6 +134,17 @@ def test_unknown_capability_names_the_nearest():
     assert "CAP_CHOWN" in failure(caps(bounding=["CAP_CHWON"])).todo
 
 
+def test_config_without_process_gets_a_plan_that_ends_at_the_gate():
+    data = config()
+    del data["process"]
+    plan = build(data)
+    assert find(plan, ops.WAIT_START) and not find(plan, ops.FIND_EXEC)
+
+
+def test_annotation_without_a_name_is_refused():
+    assert failure(config(annotations={"": "x"})).where == 'annotations[""]'
+
+
 def test_capability_the_kernel_lacks_is_dropped_with_a_warning():
     plan = build(caps(bounding=["CAP_CHECKPOINT_RESTORE", "CAP_KILL"]), facts(last_cap=37))
     assert find(plan, ops.BOUNDING)[0].a == 1 << 5
@@ -287,7 +298,8 @@ def test_keyring_umask_rlimits_and_oom():
     assert find(plan, ops.KEYRING)[0].s == b"_ses.c1" and not find(build(no_new_keyring=True), ops.KEYRING)
     limit = find(plan, ops.SET_RLIMIT)[0]
     assert (limit.a, limit.b, limit.c) == (4, 0, -1)
-    assert find(plan, ops.UMASK)[0].a == 0o022
+    assert find(plan, ops.UMASK)[0].a == -1  # the caller's
+    assert find(build(config(process={"user": {"umask": 0}})), ops.UMASK)[0].a == 0
 
 
 def test_stdio_is_given_to_a_user_other_than_root():

@@ -2,7 +2,7 @@
 PREFIX ?= /usr/local
 PYTHON = .venv/bin/python
 
-.PHONY: setup setup-dev hello test unit lint format bench attacks faults e2e vm-test install clean
+.PHONY: setup setup-dev hello test unit lint format bench attacks faults e2e vm-test conformance conformance-matrix install clean
 
 setup:
 	@tools/setup
@@ -42,6 +42,17 @@ bench: setup
 e2e: setup
 	@tools/clients
 	@$(PYTHON) -m pytest -q tests/clients
+
+# RUNTIME: whom to ask. VALIDATION: a folder of built validation programs, run as well.
+conformance: setup
+	@$(PYTHON) -m conformance run $(if $(RUNTIME),--runtime $(RUNTIME)) $(if $(VALIDATION),--validation $(VALIDATION))
+
+# The exit status is the matrix's own: where others fail is what it shows.
+conformance-matrix: setup
+	@for runtime in .venv/bin/pyoci $$(command -v runc) $$(command -v crun); do \
+	  $(PYTHON) -m conformance run --runtime $$runtime $(if $(VALIDATION),--validation $(VALIDATION)) || true; done
+	@$(PYTHON) -m conformance matrix --out docs $$(for name in pyoci runc crun; do \
+	  [ ! -e build/conformance/$$name.json ] || echo build/conformance/$$name.json; done)
 
 vm-test: setup
 	@tests/vm/lane

@@ -60,10 +60,18 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     outcomes = item.config.stash[OUTCOMES]
     asked = of(item)
     if report.skipped and isinstance(report.longrepr, tuple):
-        outcomes[asked.id] = {**asked.as_dict(), "outcome": "skip", "reason": report.longrepr[2].removeprefix("Skipped: ")}
+        outcomes[asked.id] = {
+            **asked.as_dict(),
+            "outcome": "skip",
+            "reason": report.longrepr[2].removeprefix("Skipped: "),
+        }
     elif report.failed:
         reason = re.sub(r"\s+", " ", call.excinfo.exconly(tryshort=True) if call.excinfo else "")
-        outcomes[asked.id] = {**asked.as_dict(), "outcome": "fail", "reason": reason.removeprefix("AssertionError: ")[:400]}
+        outcomes[asked.id] = {
+            **asked.as_dict(),
+            "outcome": "fail",
+            "reason": reason.removeprefix("AssertionError: ")[:400],
+        }
     elif report.when == "call":
         outcomes[asked.id] = {**asked.as_dict(), "outcome": "pass", "reason": ""}
     return report

@@ -7,12 +7,13 @@ import ctypes
 import os
 import shutil
 import signal
+import stat
 import subprocess
 import time
 from pathlib import Path
 
 NEWNS, NEWUTS, NEWIPC, NEWNET = 0x20000, 0x4000000, 0x8000000, 0x40000000
-MS_REC, MS_PRIVATE, MS_SHARED = 0x4000, 1 << 18, 1 << 20
+MS_BIND, MS_REC, MS_PRIVATE, MS_SHARED = 0x1000, 0x4000, 1 << 18, 1 << 20
 CGROUPS = Path("/sys/fs/cgroup")
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -21,6 +22,12 @@ def unshare(flags: int) -> None:
     """unshare(2)."""
     if _libc.unshare(flags):
         raise OSError(ctypes.get_errno(), "unshare")
+
+
+def setns(fd: int) -> None:
+    """setns(2), whatever the type."""
+    if _libc.setns(fd, 0):
+        raise OSError(ctypes.get_errno(), "setns")
 
 
 def mount(source: str, target: str, fstype: str = "", flags: int = 0, data: str = "") -> None:
@@ -75,6 +82,11 @@ class Ground:
         self.work.mkdir()
         mount("conformance", str(self.work), "tmpfs", data="mode=755")
         mount("none", str(self.work), flags=MS_SHARED)
+        # Some runtimes give what they find on their stdin to the container's user, be it the machine's /dev/null.
+        null = self.work / "null"
+        os.mknod(null, stat.S_IFCHR | 0o666, os.makedev(1, 3))
+        null.chmod(0o666)
+        mount(str(null), os.devnull, flags=MS_BIND)
 
     def groups(self) -> list[Path]:
         """Every cgroup with our tag in its name, the deepest first."""

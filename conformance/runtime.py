@@ -79,7 +79,7 @@ class Box:
         shutil.copytree(template, self.rootfs, symlinks=True, copy_function=os.link)
         self.config: dict[str, Any] = copy.deepcopy(default_config())
         self.config["linux"]["cgroupsPath"] = f"{runtime.ground.cgroup}/{name}"
-        self.prepare: Callable[[], None] | None = None
+        self.prepare: Callable[[], object] | None = None
         self.pass_fds: tuple[int, ...] = ()
         self.flags: tuple[str, ...] = ()
         self.pid = 0

@@ -42,7 +42,6 @@ configLinuxProcess: Linux Process
 configPOSIXUser: POSIX-platform User
 configHostname: Hostname
 configDomainname: Domainname
-configPlatformSpecificConfiguration: Platform-specific configuration
 configHooks: POSIX-platform Hooks
 configHooksPrestart: Prestart
 configHooksCreateRuntime: CreateRuntime Hooks

@@ -40,7 +40,9 @@ def add(box: Box, kind: str, path: str = "/dev/mine", **fields: Any) -> None:
     box.linux["devices"] = [{"type": kind, "path": path, **numbers, "fileMode": 0o640, "uid": 3, "gid": 4, **fields}]
 
 
-@pytest.mark.parametrize("kind", table("configLinuxDevices", 1, [(MUST, f"a device of type {k} is there", k) for k in KINDS]))
+@pytest.mark.parametrize(
+    "kind", table("configLinuxDevices", 1, [(MUST, f"a device of type {k} is there", k) for k in KINDS])
+)
 def test_device(box: Box, kind: str) -> None:
     add(box, kind)
     assert shown(box, "/dev/mine").startswith(KINDS[kind])
@@ -61,7 +63,7 @@ def test_device(box: Box, kind: str) -> None:
 )
 def test_device_property(box: Box, word: int, value: str) -> None:
     add(box, "c")
-    box.prepare = lambda: os.umask(0o077) and None
+    box.prepare = lambda: os.umask(0o077)
     assert shown(box, "/dev/mine").split()[word] == value
 
 
@@ -108,7 +110,7 @@ def test_in_user_namespace(box: Box) -> None:
 
 DEFAULTS = {
     "/dev/null": ("1:3", "echo x >/dev/null && test ! -s /dev/null"),
-    "/dev/zero": ("1:5", 'test "$(head -c 4 /dev/zero | tr \'\\0\' z)" = zzzz'),
+    "/dev/zero": ("1:5", "test \"$(head -c 4 /dev/zero | tr '\\0' z)\" = zzzz"),
     "/dev/full": ("1:7", "! echo x 2>/dev/null >/dev/full"),
     "/dev/random": ("1:8", "test $(head -c 4 /dev/random | wc -c) = 4"),
     "/dev/urandom": ("1:9", "test $(head -c 4 /dev/urandom | wc -c) = 4"),
@@ -117,7 +119,8 @@ DEFAULTS = {
 
 
 @pytest.mark.parametrize(
-    "path", table("configLinuxDefaultDevices", 1, [(MUST, f"{p} is there without being asked for", p) for p in DEFAULTS])
+    "path",
+    table("configLinuxDefaultDevices", 1, [(MUST, f"{p} is there without being asked for", p) for p in DEFAULTS]),
 )
 def test_default(box: Box, path: str) -> None:
     numbers = shown(box, path)
@@ -137,7 +140,12 @@ def test_ptmx(box: Box) -> None:
     assert len(set(box.inside("stat -L -c %d:%i /dev/ptmx /dev/pts/ptmx").split())) == 1
 
 
-LINKS = {"/dev/fd": "/proc/self/fd", "/dev/stdin": "/proc/self/fd/0", "/dev/stdout": "/proc/self/fd/1", "/dev/stderr": "/proc/self/fd/2"}
+LINKS = {
+    "/dev/fd": "/proc/self/fd",
+    "/dev/stdin": "/proc/self/fd/0",
+    "/dev/stdout": "/proc/self/fd/1",
+    "/dev/stderr": "/proc/self/fd/2",
+}
 
 
 @pytest.mark.parametrize(
@@ -212,7 +220,9 @@ def test_allowed(box: Box, rule: dict[str, Any], allowed: str) -> None:
         assert "m" in got
 
 
-@requirement("configLinuxDeviceAllowedlist", 11, MUST, "entries are applied in the listed order: a later one may deny again")
+@requirement(
+    "configLinuxDeviceAllowedlist", 11, MUST, "entries are applied in the listed order: a later one may deny again"
+)
 def test_order(box: Box) -> None:
     os.mknod(box.rootfs / "mine", 0o20666, os.makedev(10, 229))
     box.resources["devices"] = [
@@ -223,7 +233,9 @@ def test_order(box: Box) -> None:
     assert box.inside("(exec 3</mine) && echo r; (exec 3>/mine) 2>/dev/null && echo w; true").split() == ["r"]
 
 
-@requirement("configLinuxDeviceAllowedlist", 12, MUST, "entries are applied in the listed order: a later one may allow again")
+@requirement(
+    "configLinuxDeviceAllowedlist", 12, MUST, "entries are applied in the listed order: a later one may allow again"
+)
 def test_order_allowing(box: Box) -> None:
     os.mknod(box.rootfs / "mine", 0o20666, os.makedev(10, 229))
     box.resources["devices"] = [
@@ -247,4 +259,3 @@ def test_order_allowing(box: Box) -> None:
 def test_bad_rule(box: Box, rule: dict[str, Any]) -> None:
     box.resources["devices"] = [{"allow": False, "access": "rwm"}, rule]
     box.refused()
-

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -91,13 +92,6 @@ def test_wrong_type(box: Box, spoil: Callable[[dict[str, Any]], object]) -> None
     box.check_refused(late=True)
 
 
-@requirement("configPlatformSpecificConfiguration", 1, MUST, "the part of another platform is no error")
-def test_other_platform(box: Box) -> None:
-    box.config["windows"] = {"layerFolders": ["C:\\Layers\\layer1"]}
-    box.config["solaris"] = {"maxShmMemory": "512m"}
-    assert box.inside("echo here") == "here\n"
-
-
 @pytest.fixture
 def features(runtime: Runtime) -> dict[str, Any]:
     found = runtime.features()
@@ -136,7 +130,9 @@ def test_version_order(features: dict[str, Any]) -> None:
     assert version(features["ociVersionMax"]) >= version(features["ociVersionMin"])
 
 
-@requirement("featuresSpecificationVersion", 4, MUST_NOT, "no property is null where it could be confused with an empty one")
+@requirement(
+    "featuresSpecificationVersion", 4, MUST_NOT, "no property is null where it could be confused with an empty one"
+)
 def test_structure(features: dict[str, Any]) -> None:
     for key in ("hooks", "mountOptions", "potentiallyUnsafeConfigAnnotations"):
         value = features.get(key)
@@ -192,6 +188,24 @@ def test_capabilities(box: Box, features: dict[str, Any]) -> None:
     assert box.inside("echo here") == "here\n"
 
 
+LITTLE_ENDIAN = [
+    f"SCMP_ARCH_{name}"
+    for name in [
+        "X86",
+        "X86_64",
+        "X32",
+        "ARM",
+        "AARCH64",
+        "MIPSEL",
+        "MIPSEL64",
+        "MIPSEL64N32",
+        "PPC64LE",
+        "RISCV64",
+        "LOONGARCH64",
+    ]
+]
+
+
 def filtered(box: Box, **fields: Any) -> None:
     entry = {"names": ["getppid"], "action": "SCMP_ACT_ERRNO"}
     box.linux["seccomp"] = {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [entry], **fields}
@@ -200,7 +214,14 @@ def filtered(box: Box, **fields: Any) -> None:
 
 @requirement("linuxFeaturesSeccomp", 1, MUST, "every architecture that is named is recognised")
 def test_architectures(box: Box, features: dict[str, Any]) -> None:
-    filtered(box, architectures=of_linux(features, "seccomp", "archs"))
+    names = of_linux(features, "seccomp", "archs")
+    # One filter takes architectures of one byte order only (libseccomp), so those of this machine's are tried.
+    order = (
+        [n for n in names if n in LITTLE_ENDIAN]
+        if sys.byteorder == "little"
+        else [n for n in names if n not in LITTLE_ENDIAN]
+    )
+    filtered(box, architectures=order)
 
 
 @requirement("linuxFeaturesSeccomp", 2, MUST, "every operator that is named is recognised")

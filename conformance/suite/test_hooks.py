@@ -104,8 +104,7 @@ def test_pid(box: Box, kind: str) -> None:
 @pytest.mark.parametrize("kind", each(7, "{}: runs in the namespaces of the text"))
 def test_namespaces(box: Box, kind: str) -> None:
     kinds = ("mnt", "net", "uts", "ipc")
-    place = "/proc/self/ns" if kind != "createContainer" else "/proc/self/ns"
-    seen = logged(box, kind, "; ".join(f"readlink {place}/{n}" for n in kinds))
+    seen = logged(box, kind, "; ".join(f"readlink /proc/self/ns/{n}" for n in kinds))
     box.sh("sleep 100").create().start()
     theirs = [os.readlink(f"/proc/{box.pid}/ns/{n}") for n in kinds]
     own = [os.readlink(f"/proc/self/ns/{n}") for n in kinds]
@@ -271,5 +270,3 @@ def _groups_of(box: Box) -> list[Path]:
     if (top / "cgroup.controllers").exists():
         return [top / below]
     return [top / h / below for h in ("memory", "pids", "devices", "cpu") if (top / h).is_dir()]
-
-

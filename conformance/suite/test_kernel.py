@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from conformance.ground import mount
+from conformance.ground import mount, setns
 from conformance.mountinfo import mounts
 from conformance.requirement import MUST, MUST_NOT, requirement, table
 from conformance.runtime import Box
@@ -155,7 +154,9 @@ def test_root_propagation(box: Box, word: str, fields: str) -> None:
         assert fields in shown if fields else shown == ""
 
 
-@requirement("configLinuxRootfsMountPropagation", 7, MUST_NOT, "shared: what the container mounts does not reach the host")
+@requirement(
+    "configLinuxRootfsMountPropagation", 7, MUST_NOT, "shared: what the container mounts does not reach the host"
+)
 def test_not_the_host(box: Box) -> None:
     box.linux["rootfsPropagation"] = "shared"
     box.process["capabilities"] = {k: ["CAP_SYS_ADMIN"] for k in ("bounding", "effective", "permitted")}
@@ -283,7 +284,7 @@ class Net:
 
         def enter() -> None:
             with open(self.path) as file:
-                os.setns(file.fileno(), 0x40000000) if hasattr(os, "setns") else _setns(file.fileno())
+                setns(file.fileno())
 
         box.prepare = enter
 
@@ -301,13 +302,6 @@ class Net:
     def close(self) -> None:
         self.holder.kill()
         self.holder.wait()
-
-
-def _setns(fd: int) -> None:
-    from conformance import ground
-
-    if ground._libc.setns(fd, 0x40000000):
-        raise OSError("setns")
 
 
 @pytest.fixture

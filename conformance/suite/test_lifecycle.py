@@ -12,6 +12,7 @@ from conformance.hooks import AT_CREATE, KINDS, hook, logged
 from conformance.requirement import MUST, MUST_NOT, requirement, table
 from conformance.runtime import Box
 
+
 @requirement("runtimeLifecycle", 1, MUST, "create makes the environment: namespaces and mounts are there before start")
 def test_environment(box: Box) -> None:
     box.create()
@@ -96,7 +97,11 @@ def test_failing_hook_stops(box: Box, kind: str) -> None:
 
 @pytest.mark.parametrize(
     "kind",
-    table("runtimeLifecycle", 22, [(MUST, f"after a {k} hook that failed the container is destroyed", k) for k in KINDS[:5]]),
+    table(
+        "runtimeLifecycle",
+        22,
+        [(MUST, f"after a {k} hook that failed the container is destroyed", k) for k in KINDS[:5]],
+    ),
 )
 def test_failing_hook_destroys(box: Box, kind: str) -> None:
     fail(box, kind)
@@ -106,7 +111,9 @@ def test_failing_hook_destroys(box: Box, kind: str) -> None:
 
 @pytest.mark.parametrize(
     "kind",
-    table("runtimeLifecycle", 27, [(MUST, f"after a {k} hook that failed poststop hooks are run", k) for k in KINDS[:5]]),
+    table(
+        "runtimeLifecycle", 27, [(MUST, f"after a {k} hook that failed poststop hooks are run", k) for k in KINDS[:5]]
+    ),
 )
 def test_failing_hook_poststop(box: Box, kind: str) -> None:
     seen = logged(box, "poststop", "echo here")
@@ -151,7 +158,11 @@ ENDS = {"by itself": "exit 3", "by a crash": "kill -SEGV $$", "by kill": "sleep 
 
 @pytest.mark.parametrize(
     "end",
-    table("runtimeLifecycle", 37, [(MUST, f"a process that ends {k} leaves a stopped container", v) for k, v in ENDS.items()]),
+    table(
+        "runtimeLifecycle",
+        37,
+        [(MUST, f"a process that ends {k} leaves a stopped container", v) for k, v in ENDS.items()],
+    ),
 )
 def test_ends(box: Box, end: str) -> None:
     box.namespace("pid", absent=True)  # a pid 1 does not die of its own signal

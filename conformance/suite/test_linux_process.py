@@ -40,7 +40,9 @@ def _below(number: int) -> tuple[int, int]:
     return (top - top // 8 - 1, top - top // 16) if top > 16 else (0, top)
 
 
-@pytest.mark.parametrize("name", table("configPOSIXProcess", 1, [(MUST, f"rlimits: {k}, soft and hard", k) for k in LIMITS]))
+@pytest.mark.parametrize(
+    "name", table("configPOSIXProcess", 1, [(MUST, f"rlimits: {k}, soft and hard", k) for k in LIMITS])
+)
 def test_rlimit(box: Box, name: str) -> None:
     number, words = LIMITS[name]
     soft, hard = _below(number)
@@ -63,8 +65,21 @@ def test_rlimit_twice(box: Box) -> None:
 
 
 # The numbers of capabilities(7) that the tests use.
-NUMBERS = {"CAP_CHOWN": 0, "CAP_KILL": 5, "CAP_SETUID": 7, "CAP_NET_BIND_SERVICE": 10, "CAP_NET_RAW": 13, "CAP_SYS_CHROOT": 18}
-FIELDS = {"effective": "CapEff", "bounding": "CapBnd", "inheritable": "CapInh", "permitted": "CapPrm", "ambient": "CapAmb"}
+NUMBERS = {
+    "CAP_CHOWN": 0,
+    "CAP_KILL": 5,
+    "CAP_SETUID": 7,
+    "CAP_NET_BIND_SERVICE": 10,
+    "CAP_NET_RAW": 13,
+    "CAP_SYS_CHROOT": 18,
+}
+FIELDS = {
+    "effective": "CapEff",
+    "bounding": "CapBnd",
+    "inheritable": "CapInh",
+    "permitted": "CapPrm",
+    "ambient": "CapAmb",
+}
 SETS = {
     "bounding": ["CAP_CHOWN", "CAP_KILL", "CAP_NET_RAW", "CAP_NET_BIND_SERVICE", "CAP_SETUID"],
     "permitted": ["CAP_CHOWN", "CAP_KILL", "CAP_NET_RAW", "CAP_NET_BIND_SERVICE"],
@@ -83,14 +98,16 @@ def created_status(box: Box) -> dict[str, str]:
     return box.fields("cat /proc/self/status")
 
 
-@pytest.mark.parametrize("name", table("configLinuxProcess", 1, [(MUST, f"capabilities.{k} is that set", k) for k in FIELDS]))
+@pytest.mark.parametrize(
+    "name", table("configLinuxProcess", 1, [(MUST, f"capabilities.{k} is that set", k) for k in FIELDS])
+)
 def test_capabilities(box: Box, name: str) -> None:
     sets = dict(SETS)
     if name in ("bounding", "inheritable", "permitted", "effective"):
         sets.pop("ambient")
     if name in ("permitted", "effective"):
         # execve of root's gives it all of its bounding and inheritable set (capabilities(7)); so hold these equal.
-        sets = {k: SETS[name] for k in ("bounding", "permitted", "effective")}
+        sets = dict.fromkeys(("bounding", "permitted", "effective"), SETS[name])
     box.process["capabilities"] = sets
     if name == "ambient":
         box.process["user"] = {"uid": 1000, "gid": 1000}
@@ -112,10 +129,14 @@ def test_unknown_capability(box: Box) -> None:
     assert box.inside("echo here") == "here\n"
 
 
-@requirement("configLinuxProcess", 8, SHOULD_NOT, "a capability that the runtime itself lacks does not make create fail")
+@requirement(
+    "configLinuxProcess", 8, SHOULD_NOT, "a capability that the runtime itself lacks does not make create fail"
+)
 def test_lacking_capability(box: Box) -> None:
     own = int(Path("/proc/self/status").read_text().split("CapBnd:")[1].split()[0], 16)
-    lacking = [n for n, bit in {"CAP_SYS_RESOURCE": 24, "CAP_SYS_MODULE": 16, "CAP_BPF": 39}.items() if not own >> bit & 1]
+    lacking = [
+        n for n, bit in {"CAP_SYS_RESOURCE": 24, "CAP_SYS_MODULE": 16, "CAP_BPF": 39}.items() if not own >> bit & 1
+    ]
     if not lacking:
         pytest.skip("the runtime has every capability here")
     for names in box.process["capabilities"].values():
@@ -166,7 +187,7 @@ def test_oom_score(box: Box, value: int) -> None:
 
 @requirement("configLinuxProcess", 16, MUST_NOT, "without oomScoreAdj the value of the caller is not changed")
 def test_oom_score_unset(box: Box) -> None:
-    box.prepare = lambda: Path("/proc/self/oom_score_adj").write_text("77") and None
+    box.prepare = lambda: Path("/proc/self/oom_score_adj").write_text("77")
     assert box.inside("cat /proc/self/oom_score_adj") == "77\n"
 
 
@@ -255,7 +276,11 @@ def test_scheduler_flag(box: Box, probe: str) -> None:
         26,
         [
             (MUST, "a scheduler policy that nobody knows is an error", {"policy": "SCHED_NOTHING"}),
-            (MUST, "a scheduler flag that nobody knows is an error", {"policy": "SCHED_OTHER", "flags": ["SCHED_FLAG_NO"]}),
+            (
+                MUST,
+                "a scheduler flag that nobody knows is an error",
+                {"policy": "SCHED_OTHER", "flags": ["SCHED_FLAG_NO"]},
+            ),
             (MUST, "a scheduler without policy is an error", {"nice": 1}),
             (MUST, "SCHED_ISO, which Linux does not have, is an error", {"policy": "SCHED_ISO"}),
         ],
@@ -302,7 +327,11 @@ def test_bad_io_priority(box: Box, fields: dict[str, Any]) -> None:
 def executed(box: Box, affinity: dict[str, str]) -> str:
     """Run a process beside the container's, with an affinity; the CPUs it may use."""
     box.running()
-    process = {**box.process, "args": ["/bin/grep", "Cpus_allowed_list", "/proc/self/status"], "execCPUAffinity": affinity}
+    process = {
+        **box.process,
+        "args": ["/bin/grep", "Cpus_allowed_list", "/proc/self/status"],
+        "execCPUAffinity": affinity,
+    }
     place = box.path / "process.json"
     place.write_text(json.dumps(process))
     done = box.command("exec", "--process", str(place), box.name)
@@ -351,7 +380,10 @@ def test_no_such_module(box: Box, module: str, name: str) -> None:
     table(
         "configLinuxProcess",
         39,
-        [(MUST, "apparmorProfile is the process's profile", "apparmor"), (MUST, "selinuxLabel is its label", "selinux")],
+        [
+            (MUST, "apparmorProfile is the process's profile", "apparmor"),
+            (MUST, "selinuxLabel is its label", "selinux"),
+        ],
     ),
 )
 def test_module(box: Box, module: str) -> None:
@@ -362,5 +394,3 @@ def test_module(box: Box, module: str) -> None:
         assert box.inside("cat /proc/self/attr/current").startswith("unconfined")
     else:
         pytest.skip("a label needs the machine's own policy")
-
-

@@ -171,7 +171,10 @@ def test_inside(box: Box, data: str) -> None:
     table(
         "configPOSIXMounts",
         1,
-        [(MUST, f"type {k}: a filesystem of the kernel's is mounted", k) for k in ("tmpfs", "proc", "sysfs", "devpts", "mqueue")],
+        [
+            (MUST, f"type {k}: a filesystem of the kernel's is mounted", k)
+            for k in ("tmpfs", "proc", "sysfs", "devpts", "mqueue")
+        ],
     ),
 )
 def test_type(box: Box, kind: str) -> None:

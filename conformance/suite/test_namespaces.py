@@ -38,7 +38,9 @@ def prepare(box: Box, kind: str) -> None:
         box.config["mounts"] = [m for m in box.config["mounts"] if m["destination"] != "/sys"]
 
 
-@pytest.mark.parametrize("kind", table("configLinuxNamespaces", 1, [(SHOULD, f"a new {k} namespace is made", k) for k in TYPES]))
+@pytest.mark.parametrize(
+    "kind", table("configLinuxNamespaces", 1, [(SHOULD, f"a new {k} namespace is made", k) for k in TYPES])
+)
 def test_new(box: Box, kind: str) -> None:
     box.namespace(kind)
     if kind == "user":
@@ -82,7 +84,8 @@ def test_joined(box: Box, kind: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "kind", table("configLinuxNamespaces", 17, [(MUST, f"without it, the {k} namespace is the runtime's", k) for k in TYPES])
+    "kind",
+    table("configLinuxNamespaces", 17, [(MUST, f"without it, the {k} namespace is the runtime's", k) for k in TYPES]),
 )
 def test_inherited(box: Box, kind: str) -> None:
     prepare(box, kind)
@@ -90,7 +93,12 @@ def test_inherited(box: Box, kind: str) -> None:
     if kind == "mount":
         # What is mounted then is mounted in the runtime's namespace: it gets one to throw away.
         seen = box.path / "namespace"
-        box.prepare = lambda: unshare(TYPES["mount"][1]) or seen.write_text(identity("self", "mount")) and None
+
+        def throw_away() -> None:
+            unshare(TYPES["mount"][1])
+            seen.write_text(identity("self", "mount"))
+
+        box.prepare = throw_away
         if box.try_create():  # the text asks for no mounts in a namespace that is not the container's
             box.config["mounts"] = []
             box.create()
@@ -151,7 +159,7 @@ def test_no_type(box: Box) -> None:
 
 
 def _pid(box: Box) -> bool:
-    return [p for p in box.inside("echo /proc/[0-9]*").split() if p != "/proc/self"][0] == "/proc/1"
+    return box.inside("echo /proc/[0-9]*").split()[0] == "/proc/1"
 
 
 def _network(box: Box) -> bool:
@@ -234,7 +242,9 @@ def test_mappings(box: Box, file: str) -> None:
     assert shown == [[0, 100000, 1000], [5000, 300000, 7]]
 
 
-@requirement("configLinuxUserNamespaceMappings", 3, SHOULD_NOT, "the owners of the root filesystem's files are not changed")
+@requirement(
+    "configLinuxUserNamespaceMappings", 3, SHOULD_NOT, "the owners of the root filesystem's files are not changed"
+)
 def test_owners(box: Box) -> None:
     box.map_ids()
     (box.rootfs / "file").write_text("")
@@ -257,10 +267,10 @@ def test_overlap(box: Box) -> None:
         "configLinuxTimeOffset",
         1,
         [
-            (MUST, "timeOffsets.monotonic.secs", "monotonic", "secs"),
-            (MUST, "timeOffsets.monotonic.nanosecs", "monotonic", "nanosecs"),
-            (MUST, "timeOffsets.boottime.secs", "boottime", "secs"),
-            (MUST, "timeOffsets.boottime.nanosecs", "boottime", "nanosecs"),
+            (SHOULD, "timeOffsets.monotonic.secs", "monotonic", "secs"),
+            (SHOULD, "timeOffsets.monotonic.nanosecs", "monotonic", "nanosecs"),
+            (SHOULD, "timeOffsets.boottime.secs", "boottime", "secs"),
+            (SHOULD, "timeOffsets.boottime.nanosecs", "boottime", "nanosecs"),
         ],
     ),
 )

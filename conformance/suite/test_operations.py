@@ -18,7 +18,9 @@ from conformance.runtime import Box
 
 @pytest.mark.parametrize(
     "verb",
-    table("runtimeOperations", 1, [(MUST, f"{v} is supported", v) for v in ("state", "create", "start", "kill", "delete")]),
+    table(
+        "runtimeOperations", 1, [(MUST, f"{v} is supported", v) for v in ("state", "create", "start", "kill", "delete")]
+    ),
 )
 def test_supported(box: Box, verb: str) -> None:
     if verb == "create":

@@ -63,7 +63,9 @@ def terminal(box: Box) -> Iterator[Terminal]:
         made.close()
 
 
-@pytest.mark.parametrize("fd", table("configProcess", 1, [(MUST, f"terminal: fd {n} is the terminal", n) for n in range(3)]))
+@pytest.mark.parametrize(
+    "fd", table("configProcess", 1, [(MUST, f"terminal: fd {n} is the terminal", n) for n in range(3)])
+)
 def test_terminal(terminal: Terminal, fd: int) -> None:
     shown = terminal.shows(f"exec 9>&1; tty <&{fd} >&9; readlink /proc/self/fd/{fd}")
     assert "/dev/" in shown and "not a tty" not in shown
@@ -77,7 +79,11 @@ def test_no_terminal(box: Box) -> None:
 
 @pytest.mark.parametrize(
     "word",
-    table("configProcess", 5, [(MUST, "consoleSize.height is the rows of it", 0), (MUST, "consoleSize.width is its columns", 1)]),
+    table(
+        "configProcess",
+        5,
+        [(MUST, "consoleSize.height is the rows of it", 0), (MUST, "consoleSize.width is its columns", 1)],
+    ),
 )
 def test_console_size(box: Box, terminal: Terminal, word: int) -> None:
     box.process["consoleSize"] = {"height": 33, "width": 101}
@@ -193,7 +199,7 @@ def test_user(box: Box, name: str, shown: str) -> None:
 
 @requirement("configPOSIXUser", 5, SHOULD, "without umask it is that of the caller")
 def test_umask_of_the_caller(box: Box) -> None:
-    box.prepare = lambda: os.umask(0o035) and None
+    box.prepare = lambda: os.umask(0o035)
     assert status(box, "Umask") == "0035"
 
 
@@ -244,9 +250,15 @@ def test_domainname_of_the_host(box: Box) -> None:
 @pytest.mark.parametrize(
     ("name", "place"),
     [
-        pytest.param("hostname", "hostname", marks=requirement("configHostname", 3, MUST, "it is set in a namespace that is joined")),
         pytest.param(
-            "domainname", "domainname", marks=requirement("configDomainname", 3, MUST, "it is set in a namespace that is joined")
+            "hostname",
+            "hostname",
+            marks=requirement("configHostname", 3, MUST, "it is set in a namespace that is joined"),
+        ),
+        pytest.param(
+            "domainname",
+            "domainname",
+            marks=requirement("configDomainname", 3, MUST, "it is set in a namespace that is joined"),
         ),
     ],
 )
@@ -267,7 +279,11 @@ VERSIONS = ("1.0.0", "1.0.1", "1.0.2", "1.1.0", "1.2.0", "1.2.1", "1.3.0")
 
 @pytest.mark.parametrize(
     "version",
-    table("configSpecificationVersion", 1, [(MUST, f"a config of version {v} is taken, as 1.3 is compatible", v) for v in VERSIONS]),
+    table(
+        "configSpecificationVersion",
+        1,
+        [(MUST, f"a config of version {v} is taken, as 1.3 is compatible", v) for v in VERSIONS],
+    ),
 )
 def test_version(box: Box, version: str) -> None:
     box.config["ociVersion"] = version

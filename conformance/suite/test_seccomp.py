@@ -60,17 +60,124 @@ def test_trap(box: Box, probe: str) -> None:
 
 @pytest.mark.parametrize(
     "action",
-    table("configLinuxSeccomp", 9, [(MUST, f"defaultAction {a}", a) for a in ("SCMP_ACT_ERRNO", "SCMP_ACT_LOG", "SCMP_ACT_ALLOW")]),
+    table(
+        "configLinuxSeccomp",
+        9,
+        [(MUST, f"defaultAction {a}", a) for a in ("SCMP_ACT_ERRNO", "SCMP_ACT_LOG", "SCMP_ACT_ALLOW")],
+    ),
 )
 def test_default(box: Box, probe: str, action: str) -> None:
-    needed = """execve exit_group exit write brk arch_prctl set_tid_address set_robust_list rseq mprotect prlimit64 readlink
-     getrandom newfstatat fstat openat close read mmap munmap ioctl futex readlinkat uname fcntl dup3 dup2 prctl capget capset
-     setgroups setgid setuid chdir getcwd access faccessat2 rt_sigaction rt_sigprocmask sigaltstack gettid getpid tgkill
-     sched_yield nanosleep clock_gettime epoll_pwait getdents64 lseek poll ppoll fchdir stat statx lstat faccessat sendto
-     socket connect sendmsg recvmsg recvfrom madvise clone clone3 vfork wait4 waitid kill pipe2 seccomp close_range execveat
-     openat2 statfs fstatfs umask getuid geteuid getgid getegid setsid setresuid setresgid sched_getaffinity pread64
-     pwrite64 unlink unlinkat mknod mknodat fchown fchownat chown epoll_create1 epoll_ctl eventfd2 restart_syscall exit
-     rt_sigreturn sched_setaffinity setpgid getpgrp getpgid writev readv keyctl memfd_create fchmod""".split()
+    needed = [
+        "execve",
+        "exit_group",
+        "exit",
+        "write",
+        "brk",
+        "arch_prctl",
+        "set_tid_address",
+        "set_robust_list",
+        "rseq",
+        "mprotect",
+        "prlimit64",
+        "readlink",
+        "getrandom",
+        "newfstatat",
+        "fstat",
+        "openat",
+        "close",
+        "read",
+        "mmap",
+        "munmap",
+        "ioctl",
+        "futex",
+        "readlinkat",
+        "uname",
+        "fcntl",
+        "dup3",
+        "dup2",
+        "prctl",
+        "capget",
+        "capset",
+        "setgroups",
+        "setgid",
+        "setuid",
+        "chdir",
+        "getcwd",
+        "access",
+        "faccessat2",
+        "rt_sigaction",
+        "rt_sigprocmask",
+        "sigaltstack",
+        "gettid",
+        "getpid",
+        "tgkill",
+        "sched_yield",
+        "nanosleep",
+        "clock_gettime",
+        "epoll_pwait",
+        "getdents64",
+        "lseek",
+        "poll",
+        "ppoll",
+        "fchdir",
+        "stat",
+        "statx",
+        "lstat",
+        "faccessat",
+        "sendto",
+        "socket",
+        "connect",
+        "sendmsg",
+        "recvmsg",
+        "recvfrom",
+        "madvise",
+        "clone",
+        "clone3",
+        "vfork",
+        "wait4",
+        "waitid",
+        "kill",
+        "pipe2",
+        "seccomp",
+        "close_range",
+        "execveat",
+        "openat2",
+        "statfs",
+        "fstatfs",
+        "umask",
+        "getuid",
+        "geteuid",
+        "getgid",
+        "getegid",
+        "setsid",
+        "setresuid",
+        "setresgid",
+        "sched_getaffinity",
+        "pread64",
+        "pwrite64",
+        "unlink",
+        "unlinkat",
+        "mknod",
+        "mknodat",
+        "fchown",
+        "fchownat",
+        "chown",
+        "epoll_create1",
+        "epoll_ctl",
+        "eventfd2",
+        "restart_syscall",
+        "exit",
+        "rt_sigreturn",
+        "sched_setaffinity",
+        "setpgid",
+        "getpgrp",
+        "getpgid",
+        "writev",
+        "readv",
+        "keyctl",
+        "memfd_create",
+        "fchmod",
+    ]
     allowed = {"names": needed, "action": "SCMP_ACT_ALLOW"}
     box.linux["seccomp"] = {"defaultAction": action, "syscalls": [allowed]}
     out, _ = called(box, probe)
@@ -107,7 +214,14 @@ def test_default_errno(box: Box, probe: str) -> None:
         16,
         [
             (MUST, f"errnoRet of {a}, which has none, is an error", a)
-            for a in ("SCMP_ACT_KILL", "SCMP_ACT_KILL_PROCESS", "SCMP_ACT_KILL_THREAD", "SCMP_ACT_TRAP", "SCMP_ACT_ALLOW", "SCMP_ACT_LOG")
+            for a in (
+                "SCMP_ACT_KILL",
+                "SCMP_ACT_KILL_PROCESS",
+                "SCMP_ACT_KILL_THREAD",
+                "SCMP_ACT_TRAP",
+                "SCMP_ACT_ALLOW",
+                "SCMP_ACT_LOG",
+            )
         ],
     ),
 )
@@ -147,7 +261,9 @@ def test_operator(box: Box, probe: str, operator: str) -> None:
     assert lines == [True] * len(matching) + [False] * len(others), box.output()
 
 
-@pytest.mark.parametrize("index", table("configLinuxSeccomp", 30, [(MUST, f"args index {n} is that argument", n) for n in range(6)]))
+@pytest.mark.parametrize(
+    "index", table("configLinuxSeccomp", 30, [(MUST, f"args index {n} is that argument", n) for n in range(6)])
+)
 def test_index(box: Box, probe: str, index: int) -> None:
     rule(box, "SCMP_ACT_ERRNO", errnoRet=77, args=[{"index": index, "value": 9, "op": "SCMP_CMP_EQ"}])
     hit = " ".join("9" if n == index else "1" for n in range(6))
@@ -182,7 +298,10 @@ def test_architecture(box: Box, probe: str) -> None:
 
 @requirement("configLinuxSeccomp", 39, MUST, "a further architecture: SCMP_ARCH_X86 takes the calls of 32-bit programs")
 def test_other_architecture(box: Box, probe: str, template: Path) -> None:
-    if platform.machine() != "x86_64" or subprocess.run([template / "bin/probe", "other-abi"], capture_output=True).returncode:
+    if (
+        platform.machine() != "x86_64"
+        or subprocess.run([template / "bin/probe", "other-abi"], capture_output=True).returncode
+    ):
         pytest.skip("32-bit system calls are not to be had here")
     rule(box, "SCMP_ACT_ERRNO", errnoRet=77)
     box.linux["seccomp"]["architectures"] = ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86"]
@@ -191,7 +310,10 @@ def test_other_architecture(box: Box, probe: str, template: Path) -> None:
 
 @requirement("configLinuxSeccomp", 40, MUST_NOT, "calls of an architecture that is not listed do not get by")
 def test_unlisted_architecture(box: Box, probe: str, template: Path) -> None:
-    if platform.machine() != "x86_64" or subprocess.run([template / "bin/probe", "other-abi"], capture_output=True).returncode:
+    if (
+        platform.machine() != "x86_64"
+        or subprocess.run([template / "bin/probe", "other-abi"], capture_output=True).returncode
+    ):
         pytest.skip("32-bit system calls are not to be had here")
     rule(box, "SCMP_ACT_ERRNO", errnoRet=77)
     box.linux["seccomp"]["architectures"] = ["SCMP_ARCH_X86_64"]
@@ -199,10 +321,17 @@ def test_unlisted_architecture(box: Box, probe: str, template: Path) -> None:
     assert not out or int(out) < 0
 
 
-FLAGS = ("SECCOMP_FILTER_FLAG_TSYNC", "SECCOMP_FILTER_FLAG_LOG", "SECCOMP_FILTER_FLAG_SPEC_ALLOW", "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV")
+FLAGS = (
+    "SECCOMP_FILTER_FLAG_TSYNC",
+    "SECCOMP_FILTER_FLAG_LOG",
+    "SECCOMP_FILTER_FLAG_SPEC_ALLOW",
+    "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV",
+)
 
 
-@pytest.mark.parametrize("flag", table("configLinuxSeccomp", 41, [(MUST, f"flag {f} is applied, or refused", f) for f in FLAGS]))
+@pytest.mark.parametrize(
+    "flag", table("configLinuxSeccomp", 41, [(MUST, f"flag {f} is applied, or refused", f) for f in FLAGS])
+)
 def test_flag(box: Box, probe: str, flag: str) -> None:
     """Runtimes may choose which valid values they support; the others they must refuse (config.md, "Valid values")."""
     rule(box, "SCMP_ACT_ERRNO", errnoRet=77)
@@ -322,7 +451,11 @@ def test_ignored(box: Box) -> None:
             (MUST, "metadata is listenerMetadata", lambda box, told: told["metadata"] == "of the test"),
             (MUST, "state is the container's: its id", lambda box, told: told["state"]["id"] == box.name),
             (MUST, "state is the container's: its bundle", lambda box, told: told["state"]["bundle"] == str(box.path)),
-            (MUST, "state has a status of the text", lambda box, told: told["state"]["status"] in ("creating", "created", "running")),
+            (
+                MUST,
+                "state has a status of the text",
+                lambda box, told: told["state"]["status"] in ("creating", "created", "running"),
+            ),
             (MUST, "state has the annotations", lambda box, told: told["state"]["annotations"] == {"org.x": "y"}),
         ],
     ),

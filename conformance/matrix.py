@@ -1,0 +1,123 @@
+"""The matrix: requirement × runtime, as JSON, Markdown and one HTML page."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from conformance.notes import note
+from conformance.page import page
+from conformance.sections import SECTIONS, VERSION
+
+SIGN = {"pass": "✓", "fail": "✗", "skip": "–"}
+Row = dict[str, Any]
+
+
+def read(paths: list[Path]) -> dict[str, Any]:
+    """One document of several results; the requirements in the order of the specification's text."""
+    documents = [json.loads(path.read_text()) for path in paths]
+    names = [d["runtime"]["name"] for d in documents]
+    order = list(SECTIONS)
+    rows: dict[str, Row] = {}
+    for name, document in zip(names, documents, strict=True):
+        for one in document["requirements"]:
+            fields = {k: one[k] for k in ("id", "document", "section", "level", "text", "url")}
+            row = rows.setdefault(one["id"], {**fields, "outcomes": {}, "reasons": {}})
+            row["outcomes"][name] = one["outcome"]
+            if one["reason"]:
+                row["reasons"][name] = one["reason"]
+    for row in rows.values():
+        failing = [name for name in names if row["outcomes"].get(name) == "fail"]
+        if failing:
+            row["note"] = note(row["id"])
+
+    def place(row: Row) -> tuple[int, int]:
+        anchor, _, number = row["id"].rpartition("-")
+        return order.index(anchor), int(number)
+
+    return {
+        "specification": f"runtime-spec {VERSION}",
+        "machine": documents[0]["machine"],
+        "runtimes": [d["runtime"] for d in documents],
+        "counts": {name: count(list(rows.values()), name) for name in names},
+        "requirements": sorted(rows.values(), key=place),
+        "validation": programs(names, documents),
+    }
+
+
+def count(rows: list[Row], name: str) -> dict[str, int]:
+    return {word: sum(row["outcomes"].get(name) == word for row in rows) for word in SIGN}
+
+
+def programs(names: list[str], documents: list[dict[str, Any]]) -> list[Row]:
+    """The validation programs of those runtimes that were asked by them."""
+    rows: dict[str, Row] = {}
+    for name, document in zip(names, documents, strict=True):
+        for one in document.get("validation", []):
+            row = rows.setdefault(one["name"], {"name": one["name"], "outcomes": {}, "reasons": {}})
+            row["outcomes"][name] = one["outcome"]
+            words = "; ".join(dict.fromkeys(one["failed"])) or one["reason"]
+            if words:
+                row["reasons"][name] = words[:300]
+    return [rows[name] for name in sorted(rows)]
+
+
+def markdown(matrix: dict[str, Any]) -> str:
+    names = [r["name"] for r in matrix["runtimes"]]
+    lines = [f"# Conformance to {matrix['specification']}", ""]
+    machine = matrix["machine"]
+    lines += [
+        f"Made by `make conformance-matrix` on Linux {machine['kernel'].split('-')[0]}, {machine['architecture']}, cgroup "
+        f"{machine['cgroups']}: ✓ holds, ✗ does not, – cannot be shown on this machine. The suite is in",
+        "[conformance/](../conformance/README.md); each id links to the section it is from. Older versions of runc and crun",
+        "know an older specification: what came later they cannot have.",
+        "",
+        "| runtime | version | ✓ | ✗ | – |",
+        "| --- | --- | ---: | ---: | ---: |",
+    ]
+    for runtime in matrix["runtimes"]:
+        counts = matrix["counts"][runtime["name"]]
+        lines.append(f"| {runtime['name']} | {runtime['version']} | " + " | ".join(str(counts[w]) for w in SIGN) + " |")
+    section = None
+    for row in matrix["requirements"]:
+        if (row["document"], row["section"]) != section:
+            section = (row["document"], row["section"])
+            lines += ["", f"## {row['document']}: {row['section']}", ""]
+            lines += [
+                "| id | level | requirement | " + " | ".join(names) + " |",
+                "| --- | --- | --- |" + " :-: |" * len(names),
+            ]
+        signs = " | ".join(SIGN.get(row["outcomes"].get(name, ""), " ") for name in names)
+        text = row["text"] + (f". *{row['note']}*" if row.get("note") else "") + _skipped(row)
+        lines.append(f"| [{row['id']}]({row['url']}) | {row['level']} | {_cell(text)} | {signs} |")
+    if matrix["validation"]:
+        lines += ["", "## The specification's own validation programs", ""]
+        lines += ["| program | " + " | ".join(names) + " | said |", "| --- |" + " :-: |" * len(names) + " --- |"]
+        for row in matrix["validation"]:
+            signs = " | ".join(SIGN.get(row["outcomes"].get(name, ""), " ") for name in names)
+            said = "; ".join(f"{name}: {text}" for name, text in row["reasons"].items())
+            lines.append(f"| {row['name']} | {signs} | {_cell(said)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _skipped(row: Row) -> str:
+    reasons = {row["reasons"].get(name, "") for name, outcome in row["outcomes"].items() if outcome == "skip"}
+    return f" ({'; '.join(sorted(reasons))})" if reasons - {""} else ""
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ").replace("<", "&lt;")
+
+
+def write(folder: Path, results: list[Path]) -> int:
+    """Write the three files; 1 if a failure has no note that says why it is one."""
+    matrix = read(results)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "conformance.json").write_text(json.dumps(matrix, indent=1, ensure_ascii=False) + "\n")
+    (folder / "conformance.md").write_text(markdown(matrix))
+    (folder / "conformance.html").write_text(page(matrix))
+    bare = [row["id"] for row in matrix["requirements"] if row.get("note") == ""]
+    if bare:
+        print(f"conformance: no note says why a failure of these is one: {', '.join(bare)}")
+    return int(bool(bare))

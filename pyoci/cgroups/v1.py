@@ -309,7 +309,11 @@ def _inherit_cpuset(directory: str) -> None:
     parent = directory.rsplit("/", 1)[0]
     for file in ("cpuset.cpus", "cpuset.mems"):
         if not read(f"{directory}/{file}").strip():
-            write(f"{directory}/{file}", read(f"{parent}/{file}").strip())
+            value = read(f"{parent}/{file}").strip()
+            if not value:  # another create has made the parent just now, and is about to do this
+                _inherit_cpuset(parent)
+                value = read(f"{parent}/{file}").strip()
+            write(f"{directory}/{file}", value)
 
 
 def driver_from_paths(paths: dict[str, str]) -> V1Driver:

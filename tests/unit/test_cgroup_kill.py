@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pyoci.cgroups.v1 import V1Driver
+from pyoci.cgroups.v1 import V1Driver, _inherit_cpuset
 from pyoci.errors import StateError
 
 Sleeper = Callable[[], "subprocess.Popen[bytes]"]
@@ -111,3 +111,14 @@ def test_a_group_with_processes_in_a_group_below_is_in_use(tmp_path: Path) -> No
     (tmp_path / "group/below/cgroup.procs").write_text("7\n")
     with pytest.raises(StateError, match="in use"):
         driver.create()
+
+
+def test_a_cpuset_below_one_that_another_create_has_not_filled_yet_is_filled(tmp_path: Path) -> None:
+    for folder, text in ((tmp_path, "0-1\n"), (tmp_path / "parent", "\n"), (tmp_path / "parent/c", "\n")):
+        folder.mkdir(exist_ok=True)
+        for file in ("cpuset.cpus", "cpuset.mems"):
+            (folder / file).write_text(text)
+    _inherit_cpuset(str(tmp_path / "parent/c"))
+    for folder in ("parent", "parent/c"):
+        assert (tmp_path / folder / "cpuset.cpus").read_text().strip() == "0-1"
+        assert (tmp_path / folder / "cpuset.mems").read_text().strip() == "0-1"

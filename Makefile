@@ -2,7 +2,7 @@
 PREFIX ?= /usr/local
 PYTHON = .venv/bin/python
 
-.PHONY: setup setup-dev hello test unit lint format bench attacks faults e2e vm-test conformance conformance-matrix install clean
+.PHONY: setup setup-dev hello test unit lint format bench attacks faults fuzz e2e vm-test conformance conformance-matrix install clean
 
 setup:
 	@tools/setup
@@ -35,6 +35,9 @@ attacks: setup
 
 faults: setup
 	@$(PYTHON) -m pytest -q tests/faults
+
+fuzz: setup
+	@$(PYTHON) -m pytest -q tests/fuzz
 
 bench: setup
 	@$(PYTHON) -m tests.bench --out docs

@@ -17,7 +17,7 @@ hello: setup
 	  left=$$(ls -A "$$root") && { [ -z "$$left" ] || { echo "left in the state root: $$left"; exit 1; }; }
 
 test: setup
-	@$(PYTHON) -m pytest -q tests/unit tests/integration
+	@$(PYTHON) -m pytest -q tests/unit tests/integration tests/attacks tests/faults tests/fuzz
 
 unit: setup
 	@$(PYTHON) -m pytest -q tests/unit
@@ -30,14 +30,16 @@ lint: setup-dev
 format: setup-dev
 	@.venv/bin/ruff check --fix -q . ; .venv/bin/ruff format .
 
+# What `make test` tries in part, whole: races for longer, each point of failure, fuzzers with more examples.
+# PYOCI_RUNTIME=/path attacks another runtime.
 attacks: setup
-	@$(PYTHON) -m pytest -q tests/attacks
+	@PYOCI_ROUNDS=$${PYOCI_ROUNDS:-25} $(PYTHON) -m pytest -q tests/attacks tests/faults/test_races.py
 
 faults: setup
-	@$(PYTHON) -m pytest -q tests/faults
+	@PYOCI_FAULTS=all $(PYTHON) -m pytest -q tests/faults
 
 fuzz: setup
-	@$(PYTHON) -m pytest -q tests/fuzz
+	@PYOCI_EXAMPLES=$${PYOCI_EXAMPLES:-5000} PYOCI_FUZZ_SECONDS=$${PYOCI_FUZZ_SECONDS:-120} $(PYTHON) -m pytest -q tests/fuzz
 
 bench: setup
 	@$(PYTHON) -m tests.bench --out docs

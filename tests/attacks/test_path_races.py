@@ -37,8 +37,8 @@ def mounts_of(victim: Victim) -> str:
     return Path(f"/proc/{pid}/mountinfo").read_text()
 
 
-def rounds(victim: Victim) -> Iterator[str]:
-    """Create and delete; gives the mountinfo of each container that came to be."""
+def rounds(victim: Victim, some: bool = True) -> Iterator[str]:
+    """Create and delete; gives the mountinfo of each container that came to be, and wants there to be some."""
     made = 0
     for _ in range(CREATES):
         with open(victim.path / "said", "wb") as said:
@@ -49,7 +49,7 @@ def rounds(victim: Victim) -> Iterator[str]:
             made += 1
             yield mounts_of(victim)
         assert victim.command("delete", "--force", victim.name).returncode == 0
-    assert made, "each create failed: the race was not run"
+    assert made or not some, "each create failed: the race was not run"
 
 
 @pytest.fixture
@@ -129,7 +129,7 @@ def test_dev_that_is_swapped_for_a_symlink(arena: Arena, build_program: Build) -
     (victim.rootfs / "dev2").symlink_to(arena.canary / "dir")
     victim.args("sleep", "100")
     with flipping(build_program, arena.base, victim.rootfs / "dev", victim.rootfs / "dev2"):
-        for _ in rounds(victim):
+        for _ in rounds(victim, some=False):  # each looks there a dozen times, and may meet the link each time
             pass
 
 

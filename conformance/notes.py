@@ -48,7 +48,7 @@ NOTES: dict[str, str] = {
     "configPOSIXProcess-*": "getrlimit MUST give the configured values, and what has no kernel interface MUST be an error.",
     "configLinuxProcess-7": "A capability that cannot be granted SHOULD NOT make create fail; here it does.",
     "configLinuxProcess-8": "A capability that cannot be granted SHOULD NOT make create fail; here it does.",
-    "configLinuxProcess-9": "What cannot be mapped to the kernel MUST be logged as a warning; nothing is said here.",
+    "configLinuxProcess-9": "What cannot be mapped to the kernel MUST be logged as a warning; here nothing is said of it, or it is an error.",
     "configLinuxProcess-1[7-9]": _LATER + _APPLIED,
     "configLinuxProcess-2[0-5]": _LATER + _APPLIED,
     "configLinuxProcess-2[6-9]": _LATER + _VALUES,

@@ -61,6 +61,7 @@ class MountOptions:
         "data",
         "idmap",
         "idmap_all",
+        "overlooked",
         "propagation",
         "rbind",
         "rclear",
@@ -82,6 +83,7 @@ class MountOptions:
         self.idmap_all = False  # also for the mounts below
         self.copy_up = False
         self.data: list[str] = []
+        self.overlooked: list[str] = []
 
 
 def parse(mount: Obj) -> MountOptions:
@@ -110,7 +112,11 @@ def parse(mount: Obj) -> MountOptions:
         elif word in ("bind", "rbind", "remount", "idmap", "ridmap", "tmpcopyup") or word in _IGNORED:
             continue
         elif opts.bind or opts.remount:
-            if word not in _SUPERBLOCK:
+            if opts.bind and "=" in word:
+                # Data of a filesystem, which mount(2) takes and overlooks for a bind mount. A word alone may be a
+                # slip in "nosuid", and is not overlooked. The value may be a secret: name the key alone.
+                opts.overlooked.append(word.split("=")[0])
+            elif word not in _SUPERBLOCK:
                 raise _refused(word, f"{where}[{i}]")
         else:
             opts.data.append(word)
@@ -128,11 +134,10 @@ def _whole_atime(opts: MountOptions) -> None:
 
 def _refused(word: str, where: str) -> ConfigError:
     if "=" in word:
-        # The value may be a secret (a password of a network filesystem): name the key alone.
         return ConfigError(
-            f"mount option {word.split('=')[0]!r} on a bind mount",
+            f"mount option {word.split('=')[0]!r} of a remount",
             where=where,
-            why="a bind mount takes no filesystem data",
-            todo="remove it",
+            why="a remount changes flags alone here",
+            todo="give it to the mount itself",
         )
     return unknown("mount option", word, where, KNOWN, "a bind mount takes no filesystem data: remove it")

@@ -82,6 +82,8 @@ def read(ctx: Context) -> list[Mount]:
         destination = obj.text("destination") or ""
         if not destination.startswith("/"):
             ctx.warn(at(obj, "destination"), f"relative path {destination!r} is taken from the root")
+        for word in mount.opts.overlooked:
+            ctx.warn(at(obj, "options"), f"{word!r} has no effect: a bind mount takes no filesystem data")
         _check(mount)
         mounts.append(mount)
     return mounts

@@ -131,7 +131,6 @@ TABLE: dict[str, tuple[Change, str, str]] = {
     "bind without a source": (mount(source=""), "mounts[4].source", "source"),
     "bind source missing": (mount(source="/no/such"), "mounts[4]", "create the source"),
     "mount option misspelt": (mount(options=["bind", "rosuid"]), "mounts[4].options[1]", "'nosuid'"),
-    "data on a bind": (mount(options=["bind", "size=1m"]), "mounts[4].options[1]", "remove it"),
     "filesystem unknown": (mount(type="nofs", options=[]), "mounts[4]", "type"),
     "tmpfs option unknown": (mount(type="tmpfs", options=["colour=red"]), "mounts[4]", "option"),
     # linux

@@ -96,7 +96,7 @@ def test_remount_changes_attributes_only():
     ("mount", "where"),
     [
         ({"destination": "/d", "source": "/s", "options": ["bind", "rro", "nosiud"]}, "mounts[0].options[2]"),
-        ({"destination": "/d", "source": "/s", "options": ["bind", "size=1"]}, "mounts[0].options[1]"),
+        ({"destination": "/d", "options": ["remount", "size=1"]}, "mounts[0].options[1]"),
         ({"destination": "/d", "source": "/s", "options": ["bind", "tmpcopyup"]}, "mounts[0].options"),
         ({"destination": "/d", "type": "proc", "options": ["tmpcopyup"]}, "mounts[0].options"),
         ({"destination": "/d", "type": "tmpfs", "options": ["idmap"]}, "mounts[0].options"),
@@ -124,7 +124,7 @@ def test_slip_of_an_option_gets_a_suggestion():
 
 
 def test_value_of_a_refused_option_is_not_shown():
-    assert "hunter2" not in str(refused(destination="/d", source="/s", options=["bind", "password=hunter2"]))
+    assert "hunter2" not in str(refused(destination="/d", source="/s", options=["remount", "password=hunter2"]))
 
 
 def test_proc_rules():
@@ -181,3 +181,10 @@ def test_cgroup_unified():
     bare = find(one(facts(), {"namespaces": namespaces("mount")}, destination="/c", type="cgroup"), ops.MOUNT_FS)[0]
     assert bare.a & 1  # the host's groups: read-only
     assert failure(config(mounts=[mount]), facts(cgroup_mode="none")).where == "mounts[0].type"
+
+
+def test_filesystem_data_of_a_bind_is_overlooked_with_a_warning_that_keeps_the_value_to_itself():
+    plan = build(config(mounts=[{"destination": "/x", "source": "/y", "options": ["bind", "password=hunter2"]}]))
+    (warning,) = plan.warnings
+    assert "'password'" in warning and "hunter2" not in warning
+    assert refused(destination="/x", source="/y", options=["bind", "nosiud"]).where == "mounts[0].options[1]"

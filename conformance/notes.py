@@ -32,6 +32,7 @@ NOTES: dict[str, str] = {
     "configSpecificationVersion-9": "ociVersion is REQUIRED and MUST be SemVer; " + _VALUES,
     "configSpecificationVersion-10": "Compatibility ends with the major version, so this one is not supported; "
     + _VALUES,
+    "configSpecificationVersion-*": _LATER + "A runtime of 1.3 MUST take a config of any earlier 1.x.",
     "configRoot-*": "root and root.path are REQUIRED, and a directory MUST exist there.",
     "configMounts-*": "The text says what a mount entry means; here it means another thing.",
     "configLinuxMountOptions-[1-9]": "The table names the option MUST or SHOULD, with the meaning of mount(8), where the later of two opposites "
@@ -89,6 +90,7 @@ NOTES: dict[str, str] = {
     + "The device MUST be moved, or there MUST be an error; here nothing happens.",
     "configLinuxMemory-7": _APPLIED,
     "configLinuxPIDS-3": "0 is a valid limit and SHOULD be treated as such; here it is no limit.",
+    "configLinuxPIDS-*": "-1 is no limit, and a limit is that of the cgroup; here it is not so.",
     "configLinuxIntelRdt-1": "Without a mounted resctrl there MUST be an error, in those words; here there is none.",
     "configLinuxUnified-*": "A controller that is not there MUST be an error, in those words; here there is none.",
     "configLinuxMemory-*": _APPLIED,

@@ -27,7 +27,7 @@ def page(matrix: dict[str, Any]) -> str:
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{head}</title>',
         f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style><h1>{head}</h1>',
         f"<p>{len(matrix['requirements'])} requirements, asked of each runtime through its command line alone, on Linux "
-        f"{escape(machine['kernel'].split('-')[0])}, {machine['architecture']}, cgroup {machine['cgroups']}. ✓ holds, "
+        f"{escape(machine['kernel'])}, {machine['architecture']}, cgroup {machine['cgroups']}. ✓ holds, "
         "✗ does not, – cannot be shown on this machine. Point at a sign to read what was seen.</p>",
         "<table><tr><th>runtime<th>version<th class=o>✓<th class=o>✗<th class=o>–",
     ]

@@ -23,7 +23,8 @@ from conformance.sections import SECTIONS
         ("1..2\nok 1\n", 0, "fail", [], "1 points of 2"),
         ("ok 1 - a\n1..1\n", 1, "fail", [], "exit 1"),
         ("ok 1 - a\n1..1\n1..0\n", 0, "pass", [], ""),
-        ("1..0\n", 0, "fail", [], "no point at all"),
+        ("1..0\n", 0, "skip", [], "it made no point, and no complaint"),
+        ('  ---\n  {\n    "error": "too late\\nsee the text"\n  }\n  ...\n1..0\n', 0, "fail", [], "too late"),
         ('ok 1 - a\n  ---\n  { "stdout": "\\nnot ok" }\n1..1\n', 0, "pass", [], ""),
     ],
 )

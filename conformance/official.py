@@ -109,6 +109,10 @@ def run(folder: Path, path: str, tag: str) -> list[Program]:
     try:
         return [_one(program, base, wrapper, ground) for program in sorted(folder.resolve().rglob("*.t"))]
     finally:
+        # Some leave a container, whose cgroup is wherever the runtime puts one that has no path.
+        for left in sorted(runtime.root.iterdir()) if runtime.root.is_dir() else ():
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                runtime.command("delete", "--force", left.name)
         for name in _GROUPS:
             _sweep(name)
         ground.clean()

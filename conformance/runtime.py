@@ -253,7 +253,7 @@ class Box:
             assert self.try_state() is None, "there is a container after the error"
 
     def close(self) -> None:
-        """Remove the container, whatever became of it."""
+        """Remove the container, whatever became of it; once more does no harm."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.delete("--force")
         if self.alive():
@@ -266,6 +266,7 @@ class Box:
                 os.waitpid(self.pid, os.WNOHANG)
         if self._pidfd >= 0:
             os.close(self._pidfd)
+            self._pidfd = -1
         with contextlib.suppress(ChildProcessError):  # what a runtime left behind is a child of ours now
             while os.waitpid(-1, os.WNOHANG)[0]:
                 pass

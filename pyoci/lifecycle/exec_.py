@@ -12,8 +12,9 @@ from pyoci.lifecycle.create import write_pid_file
 from pyoci.lifecycle.launch import Launch
 from pyoci.plan import ops
 from pyoci.plan.compile import compile_exec
+from pyoci.plan.context import unknown
 from pyoci.plan.facts import ExecTarget, Options
-from pyoci.plan.kernel import NAMESPACES
+from pyoci.plan.kernel import CAPABILITIES, NAMESPACES
 from pyoci.spec import jsontext
 from pyoci.spec.reader import Obj
 
@@ -207,6 +208,9 @@ def _user(request: ExecRequest, own: dict[str, Any]) -> dict[str, Any]:
 def _add_caps(own: dict[str, Any], names: list[str]) -> dict[str, Any]:
     """Added to bounding, permitted and effective, never to inheritable or ambient (CVE-2022-29162)."""
     caps = dict(own)
+    for name in names:
+        if name not in CAPABILITIES:
+            raise unknown("capability", name, "--cap", CAPABILITIES, "see capabilities(7)")
     for key in ("bounding", "permitted", "effective"):
         caps[key] = list(dict.fromkeys([*(caps.get(key) or []), *names]))
     return caps

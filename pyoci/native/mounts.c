@@ -131,7 +131,7 @@ OPF(rootfs)
 	int target = (int)sys(__NR_openat, AT_FDCWD, path, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (target < 0)
 		return fail(c, target, "open root filesystem", path);
-	if (op->a) { /* no mount namespace of its own: only opened, for chroot */
+	if (op->a == TREE_OPENED) { /* for chroot */
 		c->slots[SLOT_ROOTFS] = target;
 		return 0;
 	}
@@ -139,7 +139,8 @@ OPF(rootfs)
 	if (tree < 0)
 		return fail(c, tree, "open_tree", path);
 	/* never shared: pivot_root(2) refuses that, and nothing mounted below may reach the host */
-	int r = attach_with(c, tree, target, path, &(struct attr){ .propagation = (uint64_t)op->b }, 1);
+	const struct attr own = { .propagation = (uint64_t)op->b, .recursive = op->a == TREE_DETACHED };
+	int r = op->a == TREE_DETACHED ? set_attr(c, tree, own) : attach_with(c, tree, target, path, &own, 1);
 	sys(__NR_close, target);
 	c->slots[SLOT_ROOTFS] = tree;
 	return r;

@@ -42,6 +42,13 @@ struct plan_op {
 	uint32_t pad;
 };
 
+/* OP_ROOTFS, a */
+enum plan_tree {
+	TREE_MOUNTED = 0,
+	TREE_OPENED = 1,   /* only the directory */
+	TREE_DETACHED = 2, /* a clone that is mounted nowhere, so that mounts on it are seen by the container alone */
+};
+
 /* Slots with a fixed meaning; the compiler numbers the others from SLOT_FREE. */
 enum plan_slot {
 	SLOT_ROOTFS = 0,

@@ -30,8 +30,8 @@ class Sets:
 def read(ctx: Context) -> Sets:
     """Read and check the sets.
 
-    A capability that this kernel or this caller does not have is left out with a warning
-    (runtime-spec config, "Linux Process": it SHOULD NOT fail); a name that is none is an error.
+    A capability that this kernel or this caller does not have, or that nobody knows, is left out with a
+    warning (runtime-spec config, "Linux Process": it SHOULD NOT fail). `validate` takes an unknown one for an error.
     """
     sets = Sets()
     caps = ctx.process.obj("capabilities")
@@ -80,7 +80,11 @@ def _mask(ctx: Context, caps: Obj, key: str) -> int:
     for i, name in enumerate(caps.strs(key)):
         number = _NUMBER.get(name)
         if number is None:
-            raise unknown("capability", name, f"{at(caps, key)}[{i}]", CAPABILITIES, "see capabilities(7)")
+            error = unknown("capability", name, f"{at(caps, key)}[{i}]", CAPABILITIES, "see capabilities(7)")
+            if ctx.options.strict:
+                raise error
+            ctx.warn(error.where, f"{error.what} left out: {error.todo}")
+            continue
         if number > ctx.facts.last_cap:
             ctx.warn(f"{at(caps, key)}[{i}]", f"{name} left out: this kernel does not have it")
             continue

@@ -63,6 +63,7 @@ class Options:
         "no_new_keyring",
         "no_pivot",
         "rootfs",
+        "strict",
         "terminal_columns",
         "terminal_rows",
     )
@@ -71,6 +72,7 @@ class Options:
         self.container_id = container_id
         self.rootfs = rootfs
         self.has_console_socket = False
+        self.strict = False  # refuse what the spec only lets a runtime warn of
         self.no_pivot = False
         self.no_new_keyring = False
         self.keep_fds = 0

@@ -26,7 +26,7 @@ UNSHARE = 3  #       a CLONE_NEW* flags
 SYNC = 4  #          a point number (POINT_*); waits for the parent
 PROPAGATION = 5  #   a MS_* propagation (MS_SLAVE...), on "/" of the new mount namespace; RECURSIVE flag
 ROOTFS = 6  #        s absolute host path; clones it (recursively), attaches, fills SLOT_ROOTFS; b MS_* propagation
-#                    of it or 0; a 1: no mount namespace of our own, only open the directory
+#                    of it or 0; a TREE_MOUNTED, or without a mount namespace of the container's own another TREE_*
 MOUNT_FS = 7  #      s fstype, t target, u options ("k=v\0flag\0", first may be "source=…"), a MOUNT_ATTR_* set,
 #                    b slot to keep the mount fd in or -1, c MS_* propagation or 0; COPY_UP; KEEP_MODE
 MOUNT_BIND = 8  #    s source host path (or flag FROM_SLOT: a slot of a detached tree), t target,
@@ -98,6 +98,10 @@ FLAG_READ_BACK = 256
 FLAG_COPY_UP = 512
 FLAG_LEAVE_HOST = 1024
 FLAG_KEEP_MODE = 2048
+
+TREE_MOUNTED = 0
+TREE_OPENED = 1  #   only the directory
+TREE_DETACHED = 2  # a clone that is mounted nowhere, so that mounts on it are seen by the container alone
 
 SLOT_ROOTFS = 0
 SLOT_PROC = 1
@@ -180,7 +184,7 @@ NAMES = {
     for name, value in list(globals().items())
     if name.isupper()
     and isinstance(value, int)
-    and not name.startswith(("FLAG_", "SLOT_", "POINT_"))
+    and not name.startswith(("FLAG_", "SLOT_", "POINT_", "TREE_"))
     and name not in ("MAGIC", "VERSION", "NONE", "TYPE_CHECKING")
 }
 

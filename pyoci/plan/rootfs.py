@@ -19,20 +19,20 @@ from pyoci.plan.kernel import (
 )
 
 _NAMES = {"hostname": ops.SET_HOSTNAME, "domainname": ops.SET_DOMAINNAME}
+_DETACHED = (6, 15)  # move_mount(2) takes a tree that is in no mount namespace as the target
 _IPC_SYSCTLS = ("msgmax", "msgmnb", "msgmni", "sem", "shmall", "shmmax", "shmmni", "shm_rmid_forced")
 
 
 def check(ctx: Context) -> None:
     """Refuse what cannot be without a mount or uts namespace of the container's own."""
-    if not ctx.own_mounts:
-        for obj, key in ((ctx.spec, "mounts"), (ctx.linux, "maskedPaths"), (ctx.linux, "readonlyPaths")):
-            if obj.data.get(key):
-                raise ConfigError(
-                    "mounts without a mount namespace",
-                    where=at(obj, key),
-                    why="they would change the host",
-                    todo='add {"type": "mount"} to linux.namespaces',
-                )
+    where = _mounts(ctx)
+    if where and not ctx.own_mounts and (ctx.userns or ctx.facts.kernel < _DETACHED):
+        raise ConfigError(
+            "mounts without a mount namespace",
+            where=where,
+            why="Linux before 6.15, and a user namespace, would have them change the host",
+            todo='add {"type": "mount"} to linux.namespaces',
+        )
     if not ctx.has(CLONE_NEWUTS):
         for key in ("hostname", "domainname"):
             if ctx.spec.text(key):
@@ -42,6 +42,15 @@ def check(ctx: Context) -> None:
                     why="it would rename the host",
                     todo='add {"type": "uts"} to linux.namespaces',
                 )
+
+
+def _mounts(ctx: Context) -> str:
+    """Where the config asks for a mount, or for another look at one; "" where it does not."""
+    for obj, key in ((ctx.spec, "mounts"), (ctx.linux, "maskedPaths"), (ctx.linux, "readonlyPaths")):
+        if obj.data.get(key):
+            return at(obj, key)
+    root = ctx.spec.obj("root")
+    return "root.readonly" if root is not None and root.flag("readonly") else ""
 
 
 def group(ctx: Context) -> int:
@@ -75,7 +84,8 @@ def attach(ctx: Context) -> None:
         raise ConfigError("root filesystem cannot be the host's /", where="root.path", todo="name another directory")
     # As a slave its mount already is one of the host's, if that is shared; else it leaves the group.
     own = 0 if PROPAGATION.get(word, 0) & MS_SLAVE else MS_PRIVATE
-    ctx.add(ops.ROOTFS, "root.path", s=encode(rootfs, "root.path"), a=0 if ctx.own_mounts else 1, b=own)
+    kind = ops.TREE_MOUNTED if ctx.own_mounts else ops.TREE_DETACHED if _mounts(ctx) else ops.TREE_OPENED
+    ctx.add(ops.ROOTFS, "root.path", s=encode(rootfs, "root.path"), a=kind, b=own)
 
 
 def protect(ctx: Context) -> None:
@@ -88,12 +98,6 @@ def protect(ctx: Context) -> None:
             ctx.add(code, where, t=encode(clean(path), where), flags=ops.FLAG_OPTIONAL)
     root = ctx.spec.obj("root")
     if root is not None and root.flag("readonly"):
-        if not ctx.own_mounts:
-            raise ConfigError(
-                "read-only root without a mount namespace",
-                where="root.readonly",
-                todo='add {"type": "mount"} to linux.namespaces',
-            )
         ctx.add(ops.ROOT_READONLY, "root.readonly")
 
 

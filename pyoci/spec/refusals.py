@@ -34,6 +34,10 @@ class Trial(Creation):
         if isinstance(process, dict) and process.get("terminal") is True:
             self.request.console_socket = "/"  # one is given at the real create
 
+    def compile(self, options: Options) -> LaunchPlan:
+        options.strict = True
+        return super().compile(options)
+
 
 def refusals(document: Any, bundle: str, limit: int, seconds: float) -> tuple[list[Finding], bool]:
     """What `create` refuses, and what it warns of.

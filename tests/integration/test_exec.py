@@ -82,6 +82,11 @@ def test_exec_in_stopped_container(running: Bundle) -> None:
     assert result.returncode == 255 and "cannot exec in a stopped container" in result.stderr
 
 
+def test_exec_cap_with_a_slip_is_refused(running: Bundle) -> None:
+    result = running.command("exec", "--cap", "CAP_SYS_PTRACEE", running.name, "true", check=False)
+    assert result.returncode == 255 and "'CAP_SYS_PTRACE'" in result.stderr
+
+
 def test_exec_cap_widens_neither_inheritable_nor_ambient(running: Bundle) -> None:
     result = running.command("exec", "--cap", "CAP_SYS_PTRACE", running.name, "grep", "Cap", "/proc/self/status")
     caps = {line.split(":")[0]: int(line.split()[1], 16) for line in result.stdout.splitlines()}

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from pyoci.lifecycle.host import kernel_version as host_kernel
 from tests.conftest import Bundle, Bundles, snapshot
 from tests.integration import machine
 
@@ -84,6 +85,23 @@ def test_no_namespace_at_all_is_a_chroot(bundle: Bundle) -> None:
     assert differing(seen(bundle), host()) == set()
     assert os.readlink(f"/proc/{bundle.pid()}/root") == str(bundle.rootfs)
     assert bundle.inside("ls /") == "bin\ndev\netc\nproc\nsys\ntmp\n"
+
+
+@pytest.mark.skipif(host_kernel() < (6, 15), reason="mounts on a detached tree came with Linux 6.15")
+def test_mounts_without_a_mount_namespace_are_seen_by_the_container_alone(bundle: Bundle) -> None:
+    bundle.config["linux"]["namespaces"] = [{"type": "pid"}, {"type": "network"}]
+    del bundle.config["hostname"]
+    bundle.config["root"]["readonly"] = True
+    bundle.config["linux"]["maskedPaths"] = ["/proc/keys"]
+    before = Path("/proc/self/mountinfo").read_text()
+    assert bundle.running().state()["status"] == "running"
+    assert "mount" not in differing(seen(bundle), host())
+    assert Path("/proc/self/mountinfo").read_text() == before
+    inside = bundle.inside("cat /proc/1/comm; cat /proc/keys; touch /x 2>/dev/null || echo read-only; ls /dev/null; touch /dev/y && ls /dev/y")
+    assert inside == "sleep\nread-only\n/dev/null\n/dev/y\n"
+    assert os.listdir(bundle.rootfs / "dev") == []
+    bundle.command("delete", "--force", bundle.name)
+    assert Path("/proc/self/mountinfo").read_text() == before
 
 
 @pytest.mark.parametrize("kind", ["pid", "network", "ipc", "uts", "cgroup"])

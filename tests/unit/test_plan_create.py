@@ -110,7 +110,6 @@ def test_bad_linux_section_is_refused_with_its_path(linux, where):
         ({"rlimits": [{"type": "RLIMIT_CPU", "soft": 2, "hard": 1}]}, "process.rlimits[0]"),
         ({"rlimits": [{"type": "RLIMIT_CPU", "soft": 1, "hard": 1}] * 2}, "process.rlimits[1]"),
         ({"rlimits": [{"type": "RLIMIT_NOFILE", "soft": 1, "hard": 1 << 40}]}, "process.rlimits[0].hard"),
-        ({"capabilities": {"bounding": ["CAP_KILL", "CAP_CHWON"]}}, "process.capabilities.bounding[1]"),
         ({"capabilities": {"effective": ["CAP_KILL"]}}, "process.capabilities.effective"),
         ({"capabilities": {"inheritable": ["CAP_KILL"]}}, "process.capabilities.inheritable"),
         ({"terminal": True}, "process.terminal"),
@@ -130,8 +129,12 @@ def test_secrets_of_env_are_not_in_the_error():
     assert "hunter2" not in str(failure(config(process={"env": ["PW=hunter2\0"]})))
 
 
-def test_unknown_capability_names_the_nearest():
-    assert "CAP_CHOWN" in failure(caps(bounding=["CAP_CHWON"])).todo
+def test_unknown_capability_is_left_out_with_a_warning_that_names_the_nearest():
+    plan = build(caps(bounding=["CAP_CHWON", "CAP_KILL"]))
+    assert find(plan, ops.BOUNDING)[0].a == 1 << 5
+    (warning,) = [w for w in plan.warnings if "CAP_CHWON" in w]
+    assert warning.startswith("process.capabilities.bounding[0]") and "CAP_CHOWN" in warning
+    assert "CAP_CHOWN" in failure(caps(bounding=["CAP_CHWON"]), strict=True).todo
 
 
 def test_config_without_process_gets_a_plan_that_ends_at_the_gate():
@@ -211,12 +214,31 @@ def test_mappings_that_do_not_fit_are_refused(inside, outside, size):
     assert failure(data).where.startswith("linux.uidMappings[1]")
 
 
-def test_without_mount_namespace_root_is_by_chroot_and_mounts_are_refused():
+def test_without_mount_namespace_root_is_by_chroot_and_mounts_are_refused_by_older_kernels():
     data = config(linux={"namespaces": namespaces("pid", "uts")})
     plan = build(data)
-    assert find(plan, ops.CHROOT) and not find(plan, ops.PROPAGATION) and find(plan, ops.ROOTFS)[0].a == 1
+    assert find(plan, ops.CHROOT) and not find(plan, ops.PROPAGATION)
+    assert find(plan, ops.ROOTFS)[0].a == ops.TREE_OPENED
     data["mounts"] = [{"destination": "/x", "type": "tmpfs"}]
     assert failure(data).where == "mounts"
+
+
+@pytest.mark.parametrize(
+    ("change", "where"),
+    [
+        ({"mounts": [{"destination": "/x", "type": "tmpfs"}]}, "mounts"),
+        ({"root": {"path": "rootfs", "readonly": True}}, "root.readonly"),
+        ({"linux": {"maskedPaths": ["/proc/keys"]}}, "linux.maskedPaths"),
+        ({"linux": {"readonlyPaths": ["/proc/sys"]}}, "linux.readonlyPaths"),
+    ],
+)
+def test_mounts_without_mount_namespace_go_on_a_detached_root(change, where):
+    data = config(**{**change, "linux": {"namespaces": namespaces("pid", "uts"), **change.get("linux", {})}})
+    plan = build(data, facts(kernel=(6, 15)))
+    assert find(plan, ops.ROOTFS)[0].a == ops.TREE_DETACHED and find(plan, ops.CHROOT)
+    assert failure(data, facts(kernel=(6, 14))).where == where
+    data["linux"] |= {"namespaces": namespaces("pid", "uts", "user"), **MAPS}
+    assert failure(data, facts(kernel=(6, 15))).where == where
 
 
 def test_no_pivot_moves_the_root():

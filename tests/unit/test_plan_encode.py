@@ -46,8 +46,8 @@ def test_every_op_has_its_function_in_the_executor():
     assert len(set(rows.values())) == len(rows)
 
 
-@pytest.mark.parametrize(("name", "prefix"), [("plan_slot", "SLOT_"), ("plan_flag", "FLAG_")])
-def test_slots_and_flags_are_those_of_the_header(name, prefix):
+@pytest.mark.parametrize(("name", "prefix"), [("plan_slot", "SLOT_"), ("plan_flag", "FLAG_"), ("plan_tree", "TREE_")])
+def test_slots_flags_and_kinds_of_tree_are_those_of_the_header(name, prefix):
     assert enum(name) == python(ops, prefix)
 
 

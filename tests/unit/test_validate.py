@@ -283,7 +283,8 @@ def test_a_slip_in_the_user_namespace_does_not_ask_for_its_mappings(bundle):
 
 def test_properties_that_need_a_namespace_do_not_hide_what_is_wrong_in_them(bundle):
     config = default_config()
-    config["linux"]["namespaces"] = [{"type": "pid"}]
+    ids = [{"containerID": 0, "hostID": 100000, "size": 65536}]
+    config["linux"] |= {"namespaces": [{"type": "pid"}, {"type": "user"}], "uidMappings": ids, "gidMappings": ids}
     config["mounts"][1]["type"] = "none"
     config["hostname"] = "h" * 65
     wanted = ["hostname", "mounts", "mounts[1].type"]

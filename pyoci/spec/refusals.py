@@ -20,6 +20,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from pyoci.plan.facts import Options
+    from pyoci.plan.ops import LaunchPlan
+
 _TRIES = 1000
 
 

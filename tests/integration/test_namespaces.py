@@ -97,7 +97,9 @@ def test_mounts_without_a_mount_namespace_are_seen_by_the_container_alone(bundle
     assert bundle.running().state()["status"] == "running"
     assert "mount" not in differing(seen(bundle), host())
     assert Path("/proc/self/mountinfo").read_text() == before
-    inside = bundle.inside("cat /proc/1/comm; cat /proc/keys; touch /x 2>/dev/null || echo read-only; ls /dev/null; touch /dev/y && ls /dev/y")
+    inside = bundle.inside(
+        "cat /proc/1/comm; cat /proc/keys; touch /x 2>/dev/null || echo read-only; ls /dev/null; touch /dev/y && ls /dev/y"
+    )
     assert inside == "sleep\nread-only\n/dev/null\n/dev/y\n"
     assert os.listdir(bundle.rootfs / "dev") == []
     bundle.command("delete", "--force", bundle.name)

@@ -30,7 +30,7 @@ def change(driver: V2Driver, resources: dict[str, Any], stored: dict[str, Any]) 
         KernelError: the kernel refuses a value; every value is as it was.
     """
     writes = [w for w in compile_v2(completed(resources, stored), "") if w.controller != "devices"]
-    _check_memory(driver.directory, resources)
+    _check_memory(driver.directory, resources, stored)
     old = [(w, back(driver.directory, w)) for w in writes]
     done = 0
     try:
@@ -63,11 +63,12 @@ def completed(resources: dict[str, Any], stored: dict[str, Any]) -> dict[str, An
     return out
 
 
-def _check_memory(directory: str, resources: dict[str, Any]) -> None:
+def _check_memory(directory: str, resources: dict[str, Any], stored: dict[str, Any]) -> None:
     """`checkBeforeUpdate`: else the kernel ends processes until the rest is below the new limit."""
     memory = resources.get("memory") or {}
     limit = memory.get("limit")
-    if not memory.get("checkBeforeUpdate") or not limit or limit == -1:
+    wanted = {**(stored.get("memory") or {}), **memory}.get("checkBeforeUpdate")
+    if not wanted or not limit or limit == -1:
         return
     used = int(read(f"{directory}/memory.current"))
     if used > limit:

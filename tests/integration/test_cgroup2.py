@@ -279,6 +279,16 @@ def test_update_changes_all_that_is_named_or_nothing(bundle: Bundle) -> None:
     assert {file: value(bundle, file) for file in expected} == expected
 
 
+def test_a_limit_below_the_use_is_refused_where_the_config_has_that_checked(bundle: Bundle) -> None:
+    limits(bundle, memory={"limit": 64 * MEBI, "checkBeforeUpdate": True})
+    bundle.config["mounts"].append({"destination": "/m", "type": "tmpfs", "source": "tmpfs"})
+    bundle.running()
+    bundle.inside("dd if=/dev/zero of=/m/x bs=1M count=16 2>/dev/null")
+    result = bundle.command("update", "--memory", "8m", bundle.name)
+    assert result.returncode == 1 and "checkBeforeUpdate" in said(result)
+    assert value(bundle, "memory.max") == str(64 * MEBI) and bundle.state()["status"] == "running"
+
+
 def test_statistics(bundle: Bundle) -> None:
     limits(bundle, memory={"limit": 64 * MEBI}, pids={"limit": 9}).running()
     result = bundle.command("events", "--stats", bundle.name)

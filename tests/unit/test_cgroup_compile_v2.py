@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pyoci.cgroups.change_v2 import back, completed
+from pyoci.cgroups.change_v2 import back, change, completed
 from pyoci.cgroups.compile import Write
 from pyoci.cgroups.compile_v2 import compile_v2, io_weight, weight_of_shares
-from pyoci.errors import ConfigError
+from pyoci.cgroups.v2 import V2Driver
+from pyoci.errors import ConfigError, OCIError
 
 M = 1 << 20
 
@@ -212,3 +214,19 @@ def test_an_old_value_can_be_written_again(tmp_path: Any, file: str, text: str, 
     (tmp_path / file).write_text(text)
     again = back(str(tmp_path), Write(file.partition(".")[0], file, value, "x"))
     assert again is not None and (again.file, again.value) == (file, before)
+
+
+@pytest.mark.parametrize("asked_by", ["update", "config"])
+def test_a_limit_below_the_use_is_refused_where_that_is_to_be_checked(tmp_path: Path, asked_by: str) -> None:
+    (tmp_path / "g").mkdir()
+    for file, text in {"memory.current": f"{8 * M}\n", "memory.max": "max\n"}.items():
+        (tmp_path / "g" / file).write_text(text)
+    driver, check = V2Driver(str(tmp_path), "/g"), {"checkBeforeUpdate": True}
+    new, stored = {"limit": 4 * M}, {"limit": 64 * M}
+    new |= check if asked_by == "update" else {}
+    with pytest.raises(OCIError, match="checkBeforeUpdate") as caught:
+        change(driver, {"memory": new}, {"memory": stored | (check if asked_by == "config" else {})})
+    assert caught.value.where == "memory.limit" and (tmp_path / "g/memory.max").read_text() == "max\n"
+    change(driver, {"memory": {**new, "limit": 8 * M}}, {"memory": stored | check})
+    change(driver, {"memory": {"limit": 4 * M, "checkBeforeUpdate": False}}, {"memory": stored | check})
+    assert (tmp_path / "g/memory.max").read_text().strip() == str(4 * M)

@@ -285,9 +285,12 @@ def build(output: str, packages: str = "", *more: str) -> None:
     compiler = shlex.split(os.environ.get("CC", "cc"))
     why = f"no libpython{variable('LDVERSION')} of {sys.base_prefix} to link with"
     new = f"{output}.new"
+    wraps = ["-Wl,--wrap=_Py_Deepfreeze_Init"]
+    if sys.version_info < (3, 12):
+        wraps.append("-Wl,--wrap=_PyGC_Init")
     for choice in link_choices():
         link = subprocess.run(
-            [*compiler, "-o", new, *objects, *choice, "-Wl,-z,relro,-z,now", "-Wl,--wrap=_Py_Deepfreeze_Init"],
+            [*compiler, "-o", new, *objects, *choice, "-Wl,-z,relro,-z,now", *wraps],
             capture_output=True,
             text=True,
         )

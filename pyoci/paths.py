@@ -7,6 +7,21 @@ from __future__ import annotations
 
 import posix
 
+# What st_mode says (inode(7)); to load the module `stat`, or what is under it, costs each verb 0.1 ms.
+_TYPE, _DIRECTORY, _REGULAR, _LINK = 0o170000, 0o040000, 0o100000, 0o120000
+
+
+def is_directory(mode: int) -> bool:
+    return mode & _TYPE == _DIRECTORY
+
+
+def is_regular(mode: int) -> bool:
+    return mode & _TYPE == _REGULAR
+
+
+def is_link(mode: int) -> bool:
+    return mode & _TYPE == _LINK
+
 
 def encode(text: str) -> bytes:
     """A path or argument as the kernel takes it; undecodable bytes come back as they were (PEP 383).

@@ -9,11 +9,10 @@ from __future__ import annotations
 import errno
 import fcntl
 import posix
-from _stat import S_ISDIR, S_ISLNK
 
 from pyoci import native
 from pyoci.errors import OCIError, StateError, UsageError
-from pyoci.paths import absolute, decode, make_folders
+from pyoci.paths import absolute, decode, is_directory, is_link, make_folders
 from pyoci.spec import jsontext
 
 TYPE_CHECKING = False
@@ -391,7 +390,7 @@ def _remove_tree(name: str, parent: int) -> None:
     fd = posix.open(name, posix.O_RDONLY | posix.O_DIRECTORY | posix.O_NOFOLLOW | posix.O_CLOEXEC, dir_fd=parent)
     try:
         for inner in posix.listdir(fd):
-            if S_ISDIR(posix.lstat(inner, dir_fd=fd).st_mode):
+            if is_directory(posix.lstat(inner, dir_fd=fd).st_mode):
                 _remove_tree(inner, fd)
             else:
                 posix.unlink(inner, dir_fd=fd)
@@ -416,8 +415,8 @@ class Store:
         """A root that others can write, or that is a symlink, could be swapped under us."""
         st = posix.lstat(self.root)
         bad = ""
-        if not S_ISDIR(st.st_mode):
-            bad = "it is not a directory" if not S_ISLNK(st.st_mode) else "it is a symbolic link"
+        if not is_directory(st.st_mode):
+            bad = "it is not a directory" if not is_link(st.st_mode) else "it is a symbolic link"
         elif st.st_mode & 0o022:
             bad = "others may write to it"
         elif st.st_uid not in (0, posix.geteuid()):

@@ -242,7 +242,7 @@ def explain(plan: ops.LaunchPlan, message: Message, code: int = 1) -> OCIError:
         return _exec_failure(op, find, message, code)
     if op.code == ops.HOOK:
         return _hook_failure(message, code)
-    what = _WHAT.get(op.code, f"step {ops.NAMES[op.code]} failed")
+    what = _WHAT.get(op.code, f"step {ops.names()[op.code]} failed")
     source = next((i.path for i in plan.inputs if op.flags & ops.FLAG_FROM_SLOT and i.slot == op.a), _show(op.s))
     what = what.format(s=source, t=_show(op.t))
     why = f"{call}: {errno_text(message.err)}" if call else errno_text(message.err)

@@ -9,10 +9,10 @@ root), in a folder that nobody else may write to, are believed.
 from __future__ import annotations
 
 import posix
-from _stat import S_ISDIR, S_ISREG
 
 from pyoci import native
 from pyoci._version import VERSION
+from pyoci.paths import is_directory, is_regular
 from pyoci.plan import ops
 
 TYPE_CHECKING = False
@@ -56,7 +56,7 @@ def _compile(seccomp: Obj) -> tuple[bytes, int]:
 
 def _safe(fd: int, kind: object) -> bool:
     st = posix.fstat(fd)
-    right = S_ISDIR(st.st_mode) if kind == "folder" else S_ISREG(st.st_mode) and st.st_size <= _LIMIT
+    right = is_directory(st.st_mode) if kind == "folder" else is_regular(st.st_mode) and st.st_size <= _LIMIT
     return right and st.st_uid in (0, posix.geteuid()) and not st.st_mode & 0o022
 
 

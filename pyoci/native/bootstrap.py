@@ -30,14 +30,15 @@ def load_at_once(verb: str) -> bool:
     if found is None:
         return False
     modules = sys.modules
-    for name in ("errno", "fcntl", "_stat", "select", "_struct"):
+    builtin, ours = found[0]
+    for name in builtin:
         spec = _Spec(name, Builtin)
         if _imp.is_builtin(name):
             modules[name] = module = _imp.create_builtin(spec)
             module.__spec__ = spec
             _imp.exec_builtin(module)
     new: Any = type(sys)
-    for name, is_package, code in found[0]:
+    for name, is_package, code in ours:
         modules[name] = module = new(name)
         place = f"{_pyoci_launcher.libdir}/{name.replace('.', '/')}"
         namespace = module.__dict__

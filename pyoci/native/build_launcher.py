@@ -109,6 +109,13 @@ def imported(path: Path, known: set[str]) -> list[str]:
     return [name for name in found if name in known]
 
 
+def builtins(order: list[tuple[str, Path, bool]]) -> tuple[str, ...]:
+    """The interpreter's builtin modules that these import, besides those that it starts with."""
+    known = {"errno", "fcntl", "select", "_struct"}
+    found = {name for _, path, _ in order for name in imported(path, known)}
+    return tuple(sorted(found))
+
+
 def load_order(wanted: list[str]) -> list[tuple[str, Path, bool]]:
     """The modules wanted and all that they import, each after those that it needs."""
     rows = {row[0]: row for row in modules()}
@@ -133,8 +140,9 @@ def write_frozen() -> None:
     pieces = [(name, marshal.dumps(bytecode(path, name)), package) for name, path, package in modules()]
     for verb, more in sorted(HOT.items()):
         wanted = ["pyoci.cli.main", f"pyoci.cli.verb_{verb}", *more]
-        bundle = tuple((name, package, bytecode(path, name)) for name, path, package in load_order(wanted))
-        pieces.append((f"verb:{verb}", marshal.dumps(bundle), False))
+        order = load_order(wanted)
+        ours = tuple((name, package, bytecode(path, name)) for name, path, package in order)
+        pieces.append((f"verb:{verb}", marshal.dumps((builtins(order), ours)), False))
     pieces.append(("bootstrap", marshal.dumps(bytecode(HERE / "bootstrap.py", "bootstrap")), False))
     blob = b""
     rows = []

@@ -171,7 +171,7 @@ class Op:
         self.flags = flags
 
     def __repr__(self) -> str:
-        parts = [NAMES[self.code]]
+        parts = [names()[self.code]]
         for name in ("a", "b", "c", "d", "e", "f", "s", "t", "flags"):
             value = getattr(self, name)
             if value:
@@ -179,14 +179,16 @@ class Op:
         return f"<{' '.join(parts)} {self.where}>"
 
 
-NAMES = {
-    value: name
-    for name, value in list(globals().items())
-    if name.isupper()
-    and isinstance(value, int)
-    and not name.startswith(("FLAG_", "SLOT_", "POINT_", "TREE_"))
-    and name not in ("MAGIC", "VERSION", "NONE", "TYPE_CHECKING")
-}
+def names() -> dict[int, str]:
+    """Name of each op by its number: for messages, so made when it is asked for."""
+    return {
+        value: name
+        for name, value in globals().items()
+        if name.isupper()
+        and isinstance(value, int)
+        and not name.startswith(("FLAG_", "SLOT_", "POINT_", "TREE_"))
+        and name not in ("MAGIC", "VERSION", "NONE", "TYPE_CHECKING")
+    }
 
 
 class Input:

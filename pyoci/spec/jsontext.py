@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import posix
 from _json import encode_basestring, make_encoder, make_scanner
-from _stat import S_ISREG
 
 from pyoci.errors import ConfigError
-from pyoci.paths import decode
+from pyoci.paths import decode, is_regular
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -216,7 +215,7 @@ def read_file(path: str, source: str, limit: int = LIMIT) -> bytes:
         ) from None
     try:
         st = posix.fstat(fd)
-        if not S_ISREG(st.st_mode):
+        if not is_regular(st.st_mode):
             raise ConfigError("not a regular file", where=source, todo="give a JSON file")
         if st.st_size > limit:
             raise _bad(source, f"larger than {limit} bytes")

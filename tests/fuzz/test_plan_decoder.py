@@ -33,7 +33,7 @@ def seeds() -> list[bytes]:
                 op.u = bytes(range(64))
         found.append(encode(plan, {0: 5, 17: 9}, 7))
     small = ops.LaunchPlan()
-    small.ops = [ops.Op(code, s=b"/s", t=b"/t", u=b"a\0b=c\0\0\0\0", a=1, b=1) for code in ops.NAMES]
+    small.ops = [ops.Op(code, s=b"/s", t=b"/t", u=b"a\0b=c\0\0\0\0", a=1, b=1) for code in ops.names()]
     for op in small.ops:
         if op.code in (ops.SECCOMP, ops.SETGROUPS):
             op.u = bytes(8)

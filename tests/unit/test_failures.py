@@ -28,18 +28,18 @@ def run(name, err, code=ops.FIND_EXEC, call="stat", path=b"/bin"):
     return failures.explain(plan, Message(SYNC_FAIL, 0 if code == ops.FIND_EXEC else 1, err, 0, call), 1)
 
 
-@pytest.mark.parametrize("code", sorted(set(ops.NAMES) - SILENT), ids=ops.NAMES.get)
+@pytest.mark.parametrize("code", sorted(set(ops.names()) - SILENT), ids=ops.names().get)
 def test_every_op_has_words_of_its_own(code):
     e = explain(code, errno.EIO, s=b"SOURCE", t=b"TARGET")
     assert isinstance(e, KernelError) and (e.where, e.errno) == ("some.path", errno.EIO)
-    assert e.what.startswith("cannot ") and ops.NAMES[code] not in e.what
+    assert e.what.startswith("cannot ") and ops.names()[code] not in e.what
     assert "input/output error (EIO)" in e.why
 
 
 @pytest.mark.parametrize("err", sorted(errno.errorcode))
 def test_every_errno_is_named_for_every_op(err):
     name = errno.errorcode[err]
-    for code in set(ops.NAMES) - SILENT:
+    for code in set(ops.names()) - SILENT:
         assert f"({name})" in explain(code, err).why
     for code in (ops.FIND_EXEC, ops.EXEC):
         said = str(run(b"/x", err, code))
@@ -48,7 +48,7 @@ def test_every_errno_is_named_for_every_op(err):
 
 def test_advice_speaks_of_what_the_config_has():
     """A missing kernel feature, a full disk or an EIO is never blamed on the config."""
-    for code in set(ops.NAMES) - SILENT:
+    for code in set(ops.names()) - SILENT:
         assert explain(code, errno.EIO, s=b"s", t=b"t").todo == ""
         for err in set(errno.errorcode) - {errno.ENOMEM}:
             assert "memory" not in explain(code, err, s=b"s", t=b"t").todo

@@ -165,7 +165,7 @@ if sys.argv[1:] == ["--check-launcher"]:  # the build asks: do both phases work 
     sys.exit(0 if json and subprocess and pyoci.native.lib and pyoci.spec.jsontext.loads(b"[1]", "") == [1] else 1)
 
 for _word in sys.argv[1:]:
-    if load_at_once(_word):
+    if _word == "--debug" or load_at_once(_word):  # one by one they have line numbers
         break
 
 from pyoci.cli.main import main  # noqa: E402

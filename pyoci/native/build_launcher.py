@@ -85,6 +85,12 @@ def bytecode(path: Path, name: str) -> CodeType:
     return code
 
 
+def lean(code: CodeType) -> CodeType:
+    """The code without line numbers and qualified names, a fifth of it, which none but a traceback shows."""
+    consts = tuple(lean(const) if isinstance(const, CodeType) else const for const in code.co_consts)
+    return code.replace(co_linetable=b"", co_qualname=code.co_name, co_consts=consts)
+
+
 def modules() -> list[tuple[str, Path, bool]]:
     """(dotted name, file, is it a package) of every module of ours, sorted as strcmp sorts."""
     found = []
@@ -136,12 +142,12 @@ def load_order(wanted: list[str]) -> list[tuple[str, Path, bool]]:
 
 
 def write_frozen() -> None:
-    """All modules one by one, and those of each hot verb as one piece, whose names and constants are shared."""
+    """All modules one by one, and those of each hot verb as one lean piece, whose names and constants are shared."""
     pieces = [(name, marshal.dumps(bytecode(path, name)), package) for name, path, package in modules()]
     for verb, more in sorted(HOT.items()):
         wanted = ["pyoci.cli.main", f"pyoci.cli.verb_{verb}", *more]
         order = load_order(wanted)
-        ours = tuple((name, package, bytecode(path, name)) for name, path, package in order)
+        ours = tuple((name, package, lean(bytecode(path, name))) for name, path, package in order)
         pieces.append((f"verb:{verb}", marshal.dumps((builtins(order), ours)), False))
     pieces.append(("bootstrap", marshal.dumps(bytecode(HERE / "bootstrap.py", "bootstrap")), False))
     blob = b""

@@ -55,6 +55,18 @@ def test_hot_verbs_open_no_python_file_and_no_folder_of_modules(verb, tmp_path):
     assert opened and not wrong
 
 
+def test_lean_code_works_and_only_lacks_what_tracebacks_show(builder):
+    source = "class A:\n    def f(self, x):\n        return [y for y in x] or 1 / 0\n"
+    code = compile(source, "<a>", "exec")
+    space = {}
+    exec(builder.lean(code), space)
+    assert space["A"]().f([1]) == [1] and space["A"].f.__code__.co_filename == "<a>"
+    with pytest.raises(ZeroDivisionError) as caught:
+        space["A"]().f([])
+    assert caught.tb.tb_next.tb_lineno in (None, -1)
+    assert space["A"].f.__code__.co_linetable == b""
+
+
 @needs_launcher
 def test_nothing_of_the_callers_environment_or_folder_is_imported(tmp_path):
     for name in ("pyoci", "json", "sitecustomize", "usercustomize", "_json"):

@@ -385,7 +385,7 @@ class Container(Waitable):
             request.user = _user(user)
             request.additional_gids = list(additional_gids)
             request.cap = list(cap)
-            request.no_new_privs = no_new_privs
+            request.no_new_privs = no_new_privs or None
         files = Stdio(stdin, stdout, stderr)
         execution = HostedExecution(request, files)
         try:

@@ -10,10 +10,10 @@ from pyoci.cgroups.hierarchies import Hierarchies
 from pyoci.errors import ConfigError, StateError
 from pyoci.known import Known
 from pyoci.lifecycle.container import Found
-from pyoci.lifecycle.create import Creation, write_pid_file
+from pyoci.lifecycle.create import Creation
 from pyoci.lifecycle.ended import has_ended
 from pyoci.lifecycle.exec_ import Execution
-from pyoci.lifecycle.launch import Launch
+from pyoci.lifecycle.launch import Launch, write_pid_file
 from pyoci.lifecycle.request import CreateRequest, ExecRequest
 from pyoci.plan.context import section
 from pyoci.plan.facts import Options

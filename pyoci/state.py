@@ -439,7 +439,8 @@ class Store:
             try:
                 posix.mkdir(path, 0o700)
             except FileNotFoundError:
-                make_folders(self.root, 0o700)
+                # sticky: the XDG base directory specification spares such folders when it has old ones removed
+                make_folders(self.root, 0o1700 if self.root == default_root() else 0o700)
                 posix.mkdir(path, 0o700)
         except FileExistsError:
             raise StateError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import posix
 
 from pyoci import paths
+from pyoci.errors import UsageError
 from pyoci.lifecycle.request import CreateRequest
 from pyoci.state import default_root
 
@@ -17,7 +18,10 @@ if TYPE_CHECKING:
 
 def root(options: Options) -> str:
     """The state root: --root, or the default for the caller."""
-    return paths.absolute(options.globals.get("root") or default_root())
+    path = paths.absolute(options.globals.get("root") or default_root())
+    if path == "/":
+        raise UsageError("the state root cannot be /", where="--root", todo="name a folder of its own, on a tmpfs")
+    return path
 
 
 def warner(options: Options) -> Callable[[str], None] | None:
@@ -34,6 +38,8 @@ def create_request(options: Options) -> CreateRequest:
     request = CreateRequest(root(options), options.args[0], bundle(options))
     request.pid_file = options.text("pid-file")
     request.console_socket = options.text("console-socket")
+    request.pidfd_socket = options.text("pidfd-socket")
+    request.notify_socket = notify_socket()
     request.listen_fds = _listen_fds()
     request.preserve_fds = options.number("preserve-fds")
     request.no_pivot = options.on("no-pivot")
@@ -42,6 +48,11 @@ def create_request(options: Options) -> CreateRequest:
     request.systemd_cgroup = bool(options.globals.get("systemd-cgroup")) or request.cgroup_manager == "systemd"
     request.warn = warner(options)
     return request
+
+
+def notify_socket() -> str:
+    """Where a service manager hears that its service is ready (sd_notify(3)), or ""."""
+    return paths.decode(posix.environ.get(b"NOTIFY_SOCKET", b""))
 
 
 def _listen_fds() -> int:

@@ -97,6 +97,8 @@ def _take(argv: list[str], i: int, flags: tuple[Flag, ...], into: dict[str, Any]
 
 
 def find_verb(name: str) -> Verb | None:
+    """The verb of a name; "h" is help."""
+    name = "help" if name == "h" else name
     for verb in VERBS:
         if verb.name == name:
             return verb

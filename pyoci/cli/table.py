@@ -1,4 +1,7 @@
-"""The one table of verbs and flags: the parser and the help are made from it."""
+"""The one table of verbs and flags: parser, help, man pages, completions and docs/verbs.md are made from it.
+
+The hot verbs load it, so it has only short texts; longer ones are in `words`.
+"""
 
 from __future__ import annotations
 
@@ -12,16 +15,20 @@ class Flag:
         help: what it does.
         short: one letter, or "".
         choices: the values it takes, or ().
+        value: what the help calls its value; FILE, DIR and SOCKET are completed by the shells.
     """
 
-    __slots__ = ("choices", "help", "kind", "name", "short")
+    __slots__ = ("choices", "help", "kind", "name", "short", "value")
 
-    def __init__(self, name: str, kind: str, help: str, short: str = "", choices: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, name: str, kind: str, help: str, short: str = "", choices: tuple[str, ...] = (), value: str = "VALUE"
+    ) -> None:
         self.name = name
         self.kind = kind
         self.help = help
         self.short = short
         self.choices = choices
+        self.value = value
 
 
 class Verb:
@@ -59,22 +66,41 @@ class Verb:
 
 
 GLOBALS = (
-    Flag("root", "str", "folder of the container states (default /run/pyoci, or $XDG_RUNTIME_DIR/pyoci when rootless)"),
-    Flag("log", "str", "file that gets the error, if there is one"),
-    Flag("log-format", "str", "text or json", choices=("text", "json")),
+    Flag(
+        "root",
+        "str",
+        "folder of the container states (default /run/pyoci, or $XDG_RUNTIME_DIR/pyoci when rootless)",
+        value="DIR",
+    ),
+    Flag("log", "str", "file that gets the error, if there is one", value="FILE"),
+    Flag("log-format", "str", "text or json", choices=("text", "json"), value="FORMAT"),
     Flag("debug", "bool", "show where an internal error comes from"),
     Flag("systemd-cgroup", "bool", "have systemd make the container's cgroup: cgroupsPath is slice:prefix:name"),
-    Flag("cgroup-manager", "str", "cgroupfs, systemd or disabled", choices=("cgroupfs", "systemd", "disabled")),
-    Flag("rootless", "str", "true, false or auto; pyoci finds out by itself", choices=("true", "false", "auto", "")),
+    Flag(
+        "cgroup-manager",
+        "str",
+        "cgroupfs, systemd or disabled",
+        choices=("cgroupfs", "systemd", "disabled"),
+        value="MANAGER",
+    ),
+    Flag(
+        "rootless",
+        "str",
+        "of runc, passed over: pyoci finds out by itself what the caller may do",
+        choices=("true", "false", "auto", ""),
+        value="MODE",
+    ),
+    Flag("criu", "str", "of older runc, passed over: criu is looked for in PATH", value="FILE"),
     Flag("version", "bool", "print the version", short="v"),
     Flag("help", "bool", "print this help", short="h"),
 )
 
 _CREATE = (
-    Flag("bundle", "str", "folder that holds config.json (default: the current one)", short="b"),
-    Flag("console-socket", "str", "Unix socket that gets the terminal's master"),
-    Flag("pid-file", "str", "file that gets the pid of init"),
-    Flag("preserve-fds", "int", "how many file descriptors from 3 on the process keeps"),
+    Flag("bundle", "str", "folder that holds config.json (default: the current one)", short="b", value="DIR"),
+    Flag("console-socket", "str", "Unix socket that gets the terminal's master", value="SOCKET"),
+    Flag("pidfd-socket", "str", "Unix socket that gets a pidfd of init", value="SOCKET"),
+    Flag("pid-file", "str", "file that gets the pid of init", value="FILE"),
+    Flag("preserve-fds", "int", "how many file descriptors from 3 on the process keeps", value="N"),
     Flag("no-pivot", "bool", "move the root instead of pivot_root; for a root on the initial ramfs"),
     Flag("no-new-keyring", "bool", "keep the caller's session keyring"),
 )
@@ -104,7 +130,7 @@ VERBS = (
             *_CREATE,
             Flag("detach", "bool", "return once it runs", short="d"),
             Flag("keep", "bool", "do not delete it when it has ended"),
-            Flag("no-subreaper", "bool", "accepted for runc's users: pyoci never becomes a subreaper"),
+            Flag("no-subreaper", "bool", "of runc, passed over: pyoci never becomes a subreaper"),
         ),
     ),
     Verb(
@@ -112,18 +138,29 @@ VERBS = (
         "ID COMMAND [ARG…]",
         "run a further process in a container",
         (
-            Flag("process", "str", "file with the whole process as JSON", short="p"),
+            Flag(
+                "process",
+                "str",
+                "file with the whole process as JSON, in place of COMMAND and the flags that change it",
+                short="p",
+                value="FILE",
+            ),
             Flag("detach", "bool", "return once it runs", short="d"),
-            Flag("pid-file", "str", "file that gets the pid of the process"),
-            Flag("console-socket", "str", "Unix socket that gets the terminal's master"),
+            Flag("pid-file", "str", "file that gets the pid of the process", value="FILE"),
+            Flag("console-socket", "str", "Unix socket that gets the terminal's master", value="SOCKET"),
             Flag("tty", "bool", "give it a terminal", short="t"),
-            Flag("user", "str", "UID[:GID]", short="u"),
-            Flag("cwd", "str", "working directory"),
-            Flag("env", "list", "NAME=VALUE, again for more", short="e"),
-            Flag("cap", "list", "a further capability, again for more", short="c"),
-            Flag("additional-gids", "list", "a further group id, again for more", short="g"),
+            Flag("user", "str", "user id, and group id, in numbers", short="u", value="UID[:GID]"),
+            Flag("cwd", "str", "working directory in the container", value="PATH"),
+            Flag("env", "list", "a further variable of its environment, again for more", short="e", value="NAME=VALUE"),
+            Flag("cap", "list", "a further capability, again for more", short="c", value="CAP"),
+            Flag("additional-gids", "list", "a further group id, again for more", short="g", value="GID"),
             Flag("no-new-privs", "bool", "set no_new_privs"),
-            Flag("preserve-fds", "int", "how many file descriptors from 3 on the process keeps"),
+            Flag("preserve-fds", "int", "how many file descriptors from 3 on the process keeps", value="N"),
+            Flag("pidfd-socket", "str", "Unix socket that gets a pidfd of the process", value="SOCKET"),
+            Flag("apparmor", "str", "AppArmor profile of the process", value="PROFILE"),
+            Flag("process-label", "str", "SELinux label of the process", value="LABEL"),
+            Flag("cgroup", "list", "group below the container's cgroup to join", value="[CONTROLLER,…:]PATH"),
+            Flag("ignore-paused", "bool", "wait for a paused container to be resumed, in place of an error"),
         ),
         most=-1,
         rest=True,
@@ -133,7 +170,7 @@ VERBS = (
         "",
         "list the containers",
         (
-            Flag("format", "str", "table or json", short="f", choices=("table", "json")),
+            Flag("format", "str", "table or json", short="f", choices=("table", "json"), value="FORMAT"),
             Flag("quiet", "bool", "ids only", short="q"),
         ),
         least=0,
@@ -143,7 +180,7 @@ VERBS = (
         "ps",
         "ID [PS FLAG…]",
         "list the processes of a container",
-        (Flag("format", "str", "table or json", short="f", choices=("table", "json")),),
+        (Flag("format", "str", "table or json", short="f", choices=("table", "json"), value="FORMAT"),),
         most=-1,
         rest=True,
     ),
@@ -154,25 +191,32 @@ VERBS = (
         "ID",
         "change limits of a running container, all that are named or none",
         (
-            Flag("resources", "str", "file with linux.resources as JSON, - for standard input", short="r"),
-            Flag("blkio-weight", "str", "weight of its block I/O, 10 to 1000"),
-            Flag("cpu-period", "str", "period of the CPU quota, in microseconds"),
-            Flag("cpu-quota", "str", "CPU time in a period, in microseconds; -1 for no limit"),
-            Flag("cpu-burst", "str", "CPU time it may save up, in microseconds"),
-            Flag("cpu-share", "str", "weight among containers that compete for a CPU"),
-            Flag("cpu-rt-period", "str", "period of the realtime quota, in microseconds"),
-            Flag("cpu-rt-runtime", "str", "realtime CPU time in a period, in microseconds"),
-            Flag("cpu-idle", "str", "1 to run only when nothing else does, 0 as usual"),
-            Flag("cpuset-cpus", "str", "CPUs it may use, such as 0-3,6"),
-            Flag("cpuset-mems", "str", "memory nodes it may use"),
-            Flag("memory", "str", "memory in bytes, or such as 64m; -1 for no limit"),
-            Flag("memory-reservation", "str", "memory it keeps when memory is short"),
-            Flag("memory-swap", "str", "memory and swap together; -1 for no limit"),
-            Flag("kernel-memory", "str", "accepted and ignored, as the spec says"),
-            Flag("kernel-memory-tcp", "str", "accepted and ignored"),
-            Flag("pids-limit", "str", "number of processes and threads; -1 for no limit"),
-            Flag("l3-cache-schema", "str", "Intel RDT (not supported: an error says so)"),
-            Flag("mem-bw-schema", "str", "Intel RDT (not supported: an error says so)"),
+            Flag(
+                "resources", "str", "file with linux.resources as JSON, - for standard input", short="r", value="FILE"
+            ),
+            Flag("blkio-weight", "str", "weight of its block I/O, 10 to 1000", value="N"),
+            Flag("cpu-period", "str", "period of the CPU quota, in microseconds", value="US"),
+            Flag("cpu-quota", "str", "CPU time in a period, in microseconds; -1 for no limit", value="US"),
+            Flag("cpu-burst", "str", "CPU time it may save up, in microseconds", value="US"),
+            Flag("cpu-share", "str", "weight among containers that compete for a CPU", value="N"),
+            Flag("cpu-rt-period", "str", "period of the realtime quota, in microseconds", value="US"),
+            Flag("cpu-rt-runtime", "str", "realtime CPU time in a period, in microseconds", value="US"),
+            Flag("cpu-idle", "str", "1 to run only when nothing else does, 0 as usual", value="N"),
+            Flag("cpuset-cpus", "str", "CPUs it may use, such as 0-3,6", value="LIST"),
+            Flag("cpuset-mems", "str", "memory nodes it may use", value="LIST"),
+            Flag("memory", "str", "memory in bytes, or such as 64m; -1 for no limit", value="BYTES"),
+            Flag("memory-reservation", "str", "memory it keeps when memory is short", value="BYTES"),
+            Flag("memory-swap", "str", "memory and swap together; -1 for no limit", value="BYTES"),
+            Flag(
+                "kernel-memory",
+                "str",
+                "passed over: the specification has dropped it, kernel memory counts as memory",
+                value="BYTES",
+            ),
+            Flag("kernel-memory-tcp", "str", "passed over, as --kernel-memory is", value="BYTES"),
+            Flag("pids-limit", "str", "number of processes and threads; -1 for no limit", value="N"),
+            Flag("l3-cache-schema", "str", "Intel RDT (not supported: an error says so)", value="SCHEMA"),
+            Flag("mem-bw-schema", "str", "Intel RDT (not supported: an error says so)", value="SCHEMA"),
         ),
     ),
     Verb(
@@ -181,7 +225,7 @@ VERBS = (
         "print what a container uses every few seconds, and when it runs out of memory",
         (
             Flag("stats", "bool", "print once what it uses, and return"),
-            Flag("interval", "str", "how often, such as 5s (the default)"),
+            Flag("interval", "str", "how often, such as 5s (the default)", value="TIME"),
         ),
     ),
     Verb(
@@ -189,7 +233,7 @@ VERBS = (
         "",
         "write a config.json to begin with",
         (
-            Flag("bundle", "str", "folder to write it in (default: the current one)", short="b"),
+            Flag("bundle", "str", "folder to write it in (default: the current one)", short="b", value="DIR"),
             Flag("rootless", "bool", "for a caller who is not root: a user namespace, the host's network"),
         ),
         least=0,
@@ -201,7 +245,7 @@ VERBS = (
         "tell every mistake of a bundle's config, or of a config.json",
         (
             Flag("strict", "bool", "take warnings for errors"),
-            Flag("format", "str", "text or json", short="f", choices=("text", "json")),
+            Flag("format", "str", "text or json", short="f", choices=("text", "json"), value="FORMAT"),
         ),
         least=0,
     ),

@@ -28,7 +28,13 @@ def run(options: Options) -> int:
     request.args = options.args[1:]
     request.preserve_fds = options.number("preserve-fds")
     request.additional_gids = [identifier(word, "--additional-gids") for word in options.words("additional-gids")]
-    request.no_new_privs = options.on("no-new-privs")
+    if "no-new-privs" in options.flags:
+        request.no_new_privs = options.on("no-new-privs")
+    request.apparmor = options.text("apparmor")
+    request.process_label = options.text("process-label")
+    request.cgroup = options.words("cgroup")
+    request.ignore_paused = options.on("ignore-paused")
+    request.pidfd_socket = options.text("pidfd-socket")
     request.warn = warner(options)
     return exec_(request)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pyoci.cli.common import root
+from pyoci.cli.common import notify_socket, root
 from pyoci.lifecycle.start import start
 
 TYPE_CHECKING = False
@@ -11,5 +11,5 @@ if TYPE_CHECKING:
 
 
 def run(options: Options) -> int:
-    start(root(options), options.args[0])
+    start(root(options), options.args[0], notify_socket())
     return 0

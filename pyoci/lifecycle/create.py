@@ -15,7 +15,7 @@ from pyoci.cgroups.compile import cgroup_path, compile_v1
 from pyoci.cgroups.hierarchies import read_hierarchies
 from pyoci.errors import ConfigError, KernelError, OCIError, StateError
 from pyoci.lifecycle import filters, host
-from pyoci.lifecycle.launch import CLONE_NEWUSER, Launch
+from pyoci.lifecycle.launch import CLONE_NEWUSER, Launch, write_pid_file
 from pyoci.plan import ops
 from pyoci.plan.compile import compile_create
 from pyoci.plan.facts import Options
@@ -59,6 +59,7 @@ class Creation:
         self.hooked = False
         self.stdio: list[int] = []
         self.console_fd = -1
+        self.pidfd_socket = -1
         self.rows = 0
         self.columns = 0
 
@@ -67,6 +68,10 @@ class Creation:
         r = self.request
         check_id(r.id)
         self.read()
+        if r.notify_socket:
+            from pyoci.lifecycle.notify import amend
+
+            self.spec = amend(self.spec, r.root, r.id)
         self.check()
 
     def check(self) -> None:
@@ -239,7 +244,15 @@ class Creation:
     def execute(self) -> int:
         """Make the cgroups and the process; gives its pid in the caller's namespace."""
         assert self.entry is not None
+        if self.request.notify_socket:
+            from pyoci.lifecycle.notify import make_folder
+
+            make_folder(self.entry)
         with Launch(self.plan, self._at_point, self._entered, aside=self.aside) as launch:
+            if self.request.pidfd_socket:
+                from pyoci.lifecycle.pidfd import connect
+
+                self.pidfd_socket = launch.hold(connect(self.request.pidfd_socket))
             if self.aside:  # it takes as long to come into being as its cgroups do
                 unified = self.driver.create_unified()
                 launch.join_later(self.driver.tasks_count(), self._meanwhile, unified)
@@ -290,6 +303,10 @@ class Creation:
         """For `run` and the API: takes what outlives the launch."""
 
     def _entered(self, launch: Launch) -> None:
+        if self.pidfd_socket >= 0:
+            from pyoci.lifecycle.pidfd import INIT, send
+
+            send(self.pidfd_socket, launch.pidfd, INIT)
         if self.class_of_service is not None:
             self.class_of_service.enter(launch.pid)
         if self.driver.late:
@@ -344,30 +361,6 @@ class Creation:
             run_poststop(self.spec, self.state_json("stopped", 0), self.request.warn or stderr)
         if self.entry is not None:
             self.entry.remove()
-
-
-def write_pid_file(path: str, pid: int) -> None:
-    """Write a pid file: digits only, replaced as a whole, never through a symlink."""
-    temporary, made = f"{path}.{posix.getpid()}.tmp", False
-    try:
-        fd = posix.open(
-            temporary, posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | posix.O_NOFOLLOW | posix.O_CLOEXEC, 0o644
-        )
-        made = True
-        try:
-            posix.write(fd, str(pid).encode())
-        finally:
-            posix.close(fd)
-        posix.rename(temporary, path)
-    except OSError as e:
-        if made:
-            posix.unlink(temporary)
-        raise OCIError(
-            f"cannot write the pid file {path}",
-            where="--pid-file",
-            why=native.errno_text(e.errno or 0),
-            todo="its folder must exist and be writable",
-        ) from None
 
 
 def create(request: CreateRequest, creation: Creation | None = None) -> int:

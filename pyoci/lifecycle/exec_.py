@@ -8,8 +8,7 @@ from pyoci import native
 from pyoci.errors import ConfigError, OCIError, StateError
 from pyoci.lifecycle import filters, host
 from pyoci.lifecycle.container import Found
-from pyoci.lifecycle.create import write_pid_file
-from pyoci.lifecycle.launch import Launch
+from pyoci.lifecycle.launch import Launch, write_pid_file
 from pyoci.plan import ops
 from pyoci.plan.compile import compile_exec
 from pyoci.plan.context import unknown
@@ -97,12 +96,17 @@ class Execution:
             OCIError: it could not be made, or its program could not be run.
         """
         status = found.status()
-        if status in ("stopped", "paused"):
-            raise StateError(f"cannot exec in a {status} container")
+        if status == "stopped" or (status == "paused" and not self.request.ignore_paused):
+            todo = "resume it, or give --ignore-paused to wait until it is" if status == "paused" else ""
+            raise StateError(f"cannot exec in a {status} container", todo=todo)
         plan = self._compile(found)
 
         def entered(launch: Launch) -> None:
-            """It has joined the cgroups by itself."""
+            """Its pid is known; into the cgroups it moves by itself."""
+            if pidfd_socket >= 0:
+                from pyoci.lifecycle.pidfd import EXEC, send
+
+                send(pidfd_socket, launch.pidfd, EXEC)
 
         def at_point(point: int, launch: Launch) -> None:
             """The one point of an exec: the filter is about to hold, and the agent is to know of whom."""
@@ -111,12 +115,17 @@ class Execution:
             if self.agent is not None:
                 self.agent.tell(hook_state(found, status), launch.pid)
 
+        pidfd_socket = -1
         with Launch(plan, at_point, entered, code=255, aside=self.aside) as launch:
+            if self.request.pidfd_socket:
+                from pyoci.lifecycle.pidfd import connect
+
+                pidfd_socket = launch.hold(connect(self.request.pidfd_socket))
             if plan.listener is not None:
                 from pyoci.lifecycle.agent import Agent
 
                 self.agent = Agent(plan, launch)
-            launch.join(*found.driver().exec_files(found.state.pid))
+            launch.join(*self._groups(found))
             launch.stdio(self.stdio)
             if any(op.code == ops.CHROOT for op in plan.ops):
                 root = posix.open(f"/proc/{found.state.pid}/root", posix.O_PATH | posix.O_CLOEXEC)
@@ -128,6 +137,14 @@ class Execution:
                 launch.give(ops.SLOT_CONSOLE_SOCKET, native.connect_stream(self.request.console_socket))
             launch.run()
             return self.running(launch)
+
+    def _groups(self, found: Found) -> tuple[list[int], int]:
+        """What the process needs to join its cgroups."""
+        if self.request.cgroup:
+            from pyoci.cgroups.sub import join_files
+
+            return join_files(found.state.cgroup_paths, self.request.cgroup)
+        return found.driver().exec_files(found.state.pid)
 
     def _compile(self, found: Found) -> ops.LaunchPlan:
         spec = Obj(jsontext.loads(found.entry.read_blob("config.json"), "config.json"), "")
@@ -184,8 +201,12 @@ def _process(request: ExecRequest, spec: Obj) -> Obj:
     data["env"] = list(data.get("env") or []) + request.env
     if request.cwd:
         data["cwd"] = request.cwd
-    if request.no_new_privs:
-        data["noNewPrivileges"] = True
+    if request.no_new_privs is not None:
+        data["noNewPrivileges"] = request.no_new_privs
+    if request.apparmor:
+        data["apparmorProfile"] = request.apparmor
+    if request.process_label:
+        data["selinuxLabel"] = request.process_label
     if request.user or request.additional_gids:
         data["user"] = _user(request, data.get("user") or {})
     if request.cap:
@@ -197,9 +218,9 @@ def _user(request: ExecRequest, own: dict[str, Any]) -> dict[str, Any]:
     user = dict(own)
     if request.user:
         uid, _, gid = request.user.partition(":")
-        user = {"uid": int(uid), "gid": int(gid) if gid else 0}
-        if "umask" in own:
-            user["umask"] = own["umask"]
+        user["uid"] = int(uid)
+        if gid:
+            user["gid"] = int(gid)
     if request.additional_gids:
         user["additionalGids"] = list(user.get("additionalGids") or []) + request.additional_gids
     return user

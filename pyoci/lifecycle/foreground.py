@@ -13,32 +13,44 @@ from pyoci import native
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyoci.lifecycle.launch import Launch
+    from pyoci.lifecycle.notify import Notify
 
 _SIGWINCH = 28
 
 
-def attend(launch: Launch, proxy: tuple[int, int] | None) -> int:
+def attend(launch: Launch, proxy: tuple[int, int] | None, notify: Notify | None = None) -> int:
     """Wait for the process of a launch; its exit status (128 + n for signal n).
 
     Args:
         launch: a launch that has run.
         proxy: socket pair whose second end was its console socket, if it has a terminal.
+        notify: who is to be told when it is ready.
     """
     signals = native.signal_fd()
     poller = poll()
     poller.register(signals, POLLIN)
     poller.register(launch.pidfd, POLLIN)
+    if notify is not None:
+        notify.join(poller)
     if proxy is None:
-        while not _ended(launch.pidfd, signals, -1, [fd for fd, _ in poller.poll()]):
+        while not _ended(launch.pidfd, signals, -1, _ready(poller, notify)):
             pass
     else:
         posix.close(proxy[1])
         master = native.receive_fd(proxy[0])
         posix.close(proxy[0])
-        _show_terminal(Terminal(master, poller), launch.pidfd, signals)
+        _show_terminal(Terminal(master, poller), launch.pidfd, signals, notify)
         posix.close(master)
     posix.close(signals)
     return launch.wait()
+
+
+def _ready(poller: poll, notify: Notify | None) -> list[int]:
+    """The fds on which something has come; what the container has to tell the service manager is told."""
+    ready = [fd for fd, _ in poller.poll()]
+    if notify is not None:
+        notify.hear(ready, poller)
+    return ready
 
 
 def _ended(pidfd: int, signals: int, master: int, ready: list[int]) -> bool:
@@ -106,7 +118,7 @@ class Terminal:
             pass
 
 
-def _show_terminal(terminal: Terminal, pidfd: int, signals: int) -> None:
+def _show_terminal(terminal: Terminal, pidfd: int, signals: int, notify: Notify | None) -> None:
     import termios
     import tty
 
@@ -116,7 +128,7 @@ def _show_terminal(terminal: Terminal, pidfd: int, signals: int) -> None:
         if saved is not None:
             tty.setraw(0, termios.TCSADRAIN)  # the default drops what was typed ahead
         while True:
-            ready = [fd for fd, _ in terminal.poller.poll()]
+            ready = _ready(terminal.poller, notify)
             if _ended(pidfd, signals, terminal.master, ready):
                 terminal.drain()
                 return

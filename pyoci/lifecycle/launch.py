@@ -9,7 +9,7 @@ import fcntl
 import posix
 
 from pyoci import native
-from pyoci.errors import ConfigError, KernelError
+from pyoci.errors import ConfigError, KernelError, OCIError
 from pyoci.plan import ops
 from pyoci.plan.context import SLOT_JOIN
 from pyoci.plan.encode import encode
@@ -121,6 +121,11 @@ class Launch:
         """Hand an fd over in a slot; it is closed here when the launch is closed."""
         self._fds[slot] = fd
         self._opened.append(fd)
+
+    def hold(self, fd: int) -> int:
+        """Keep an fd that the process does not get; it is closed here when the launch is closed."""
+        self._opened.append(fd)
+        return fd
 
     def stdio(self, fds: list[int]) -> None:
         """Have the process begin with these as its fds 0, 1 and 2.
@@ -345,3 +350,27 @@ class Launch:
                 todo="if it was killed (137), linux.resources.memory.limit may be too small",
                 code=self.code,
             )
+
+
+def write_pid_file(path: str, pid: int) -> None:
+    """Write a pid file: digits only, replaced as a whole, never through a symlink."""
+    temporary, made = f"{path}.{posix.getpid()}.tmp", False
+    try:
+        fd = posix.open(
+            temporary, posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | posix.O_NOFOLLOW | posix.O_CLOEXEC, 0o644
+        )
+        made = True
+        try:
+            posix.write(fd, str(pid).encode())
+        finally:
+            posix.close(fd)
+        posix.rename(temporary, path)
+    except OSError as e:
+        if made:
+            posix.unlink(temporary)
+        raise OCIError(
+            f"cannot write the pid file {path}",
+            where="--pid-file",
+            why=native.errno_text(e.errno or 0),
+            todo="its folder must exist and be writable",
+        ) from None

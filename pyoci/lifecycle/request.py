@@ -17,6 +17,8 @@ class CreateRequest:
         bundle: absolute path of the bundle.
         pid_file: file for init's pid, or "".
         console_socket: Unix stream socket that gets the terminal, or "".
+        pidfd_socket: Unix stream socket that gets a pidfd of init, or "".
+        notify_socket: where the caller's service manager hears of readiness (sd_notify(3)), or "".
         listen_fds: how many fds from 3 on are sockets of a service manager (sd_listen_fds(3)), told to the process
             in LISTEN_FDS.
         preserve_fds: how many fds from there on the process keeps.
@@ -35,7 +37,9 @@ class CreateRequest:
         "listen_fds",
         "no_new_keyring",
         "no_pivot",
+        "notify_socket",
         "pid_file",
+        "pidfd_socket",
         "preserve_fds",
         "root",
         "systemd_cgroup",
@@ -48,6 +52,8 @@ class CreateRequest:
         self.bundle = bundle
         self.pid_file = ""
         self.console_socket = ""
+        self.pidfd_socket = ""
+        self.notify_socket = ""
         self.listen_fds = 0
         self.preserve_fds = 0
         self.no_pivot = False
@@ -62,18 +68,23 @@ class ExecRequest:
 
     __slots__ = (
         "additional_gids",
+        "apparmor",
         "args",
         "cap",
+        "cgroup",
         "console_socket",
         "cwd",
         "detach",
         "env",
         "id",
+        "ignore_paused",
         "no_new_privs",
         "pid_file",
+        "pidfd_socket",
         "preserve_fds",
         "process",
         "process_file",
+        "process_label",
         "root",
         "tty",
         "user",
@@ -96,5 +107,10 @@ class ExecRequest:
         self.args: list[str] = []
         self.preserve_fds = 0
         self.additional_gids: list[int] = []
-        self.no_new_privs = False
+        self.no_new_privs: bool | None = None
+        self.apparmor = ""
+        self.process_label = ""
+        self.cgroup: list[str] = []
+        self.ignore_paused = False
+        self.pidfd_socket = ""
         self.warn: Callable[[str], None] | None = None

@@ -13,6 +13,7 @@ from pyoci.lifecycle.start import start
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from pyoci.lifecycle.notify import Notify
     from pyoci.lifecycle.request import CreateRequest
 
 
@@ -36,7 +37,9 @@ def run(request: CreateRequest, detach: bool, keep: bool) -> int:
     creation = RunCreation(request, detach)
     create(request, creation)
     try:
-        start(request.root, request.id)
+        if request.notify_socket and not detach:
+            creation.listen()
+        start(request.root, request.id, request.notify_socket if detach else "")
         if detach:
             return 0
         return creation.attend()
@@ -57,6 +60,15 @@ class RunCreation(Creation):
         self.detach = detach
         self.proxy: tuple[int, int] | None = None
         self.kept_pidfd = -1
+        self.notify: Notify | None = None
+
+    def listen(self) -> None:
+        """Be there when the container says that it is ready."""
+        from pyoci.lifecycle.container import Found
+        from pyoci.lifecycle.notify import listening
+
+        with Found(self.request.root, self.request.id) as found:
+            self.notify = listening(found.entry, self.request.notify_socket)
 
     def terminal(self) -> None:
         process = self.spec.obj("process")
@@ -79,7 +91,7 @@ class RunCreation(Creation):
 
         launch = Launch(self.plan, self._at_point, self._entered)
         launch.pid, launch.pidfd = 0, self.kept_pidfd
-        status = attend(launch, self.proxy)
+        status = attend(launch, self.proxy, self.notify)
         if status == _KILLED and self.driver.oom_killed():
             stderr("the kernel ended a process of the container for lack of memory · linux.resources.memory.limit")
         return status
@@ -88,3 +100,5 @@ class RunCreation(Creation):
         if self.kept_pidfd >= 0:
             posix.close(self.kept_pidfd)
             self.kept_pidfd = -1
+        if self.notify is not None:
+            self.notify.close()

@@ -15,12 +15,13 @@ if TYPE_CHECKING:
 GATE = "start.sock"
 
 
-def start(root: str, id: str) -> None:
+def start(root: str, id: str, notify_socket: str = "") -> None:
     """Run the user's program in a created container.
 
     Args:
         root: state root.
         id: container id.
+        notify_socket: the service manager's, if it is to be told that the container is ready: waits for that.
 
     Raises:
         StateError: it is not in the state "created".
@@ -29,7 +30,12 @@ def start(root: str, id: str) -> None:
         Source: runtime-spec runtime, "Start".
     """
     with Found(root, id) as found:
-        start_found(found)
+        if notify_socket:
+            from pyoci.lifecycle.notify import start_and_wait
+
+            start_and_wait(found, notify_socket)
+        else:
+            start_found(found)
 
 
 def start_found(found: Found, warn: Callable[[str], None] | None = None) -> None:

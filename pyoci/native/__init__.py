@@ -256,7 +256,13 @@ def next_signal(fd: int) -> int:
         return 0
 
 
-def _interrupted() -> OCIError:
+def stop_fd() -> int:
+    """What is readable once a signal has come that `hold_signals` holds; -1 when it holds none."""
+    return _stop_fd
+
+
+def interrupted() -> OCIError:
+    """The error of a signal that has come."""
     number = next_signal(_stop_fd)
     return OCIError("interrupted", why=f"signal {number} came", code=128 + number)
 
@@ -282,7 +288,7 @@ def receive(sync_fd: int) -> Message | None:
         if r != -errno.EINTR:
             break
     if r == -errno.ECANCELED:
-        raise _interrupted()
+        raise interrupted()
     if check(r, "the sync channel broke") == 0:
         return None
     detail = decode(ffi.string(m.detail))
@@ -365,5 +371,5 @@ def run_hook(path: bytes, argv: list[bytes], env: list[bytes], stdin: int, timeo
     out = ffi.new("char[1024]")
     r = lib.pyoci_hook(path, argv_c, env_c, stdin, timeout_ms, _stop_fd, status, out, 1024)
     if r == -errno.ECANCELED:
-        raise _interrupted()
+        raise interrupted()
     return -r, status[0], decode(ffi.string(out))

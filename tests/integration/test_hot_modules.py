@@ -25,20 +25,21 @@ pyoci.paths pyoci.spec pyoci.spec.jsontext pyoci.state
 """
 # what reads a config, compiles it and launches
 PLAN = """
-pyoci._version pyoci.lifecycle.filters pyoci.cgroups.compile pyoci.cgroups.hierarchies pyoci.lifecycle.create pyoci.lifecycle.host pyoci.lifecycle.launch
+pyoci._version pyoci.lifecycle.filters pyoci.lifecycle.host pyoci.lifecycle.launch
 pyoci.plan pyoci.plan.capabilities pyoci.plan.cgroupmounts pyoci.plan.compile pyoci.plan.context pyoci.plan.devices
 pyoci.plan.encode pyoci.plan.facts pyoci.plan.hooks pyoci.plan.identity pyoci.plan.kernel pyoci.plan.mountopts
 pyoci.plan.mounts pyoci.plan.namespaces pyoci.plan.ops pyoci.plan.rootfs pyoci.plan.unsupported pyoci.spec.reader
 """
+MAKE = "pyoci.cgroups.compile pyoci.cgroups.hierarchies pyoci.lifecycle.create"
 FOUND = "pyoci.lifecycle.container"
 OURS = {
-    "create": f"{PLAN} pyoci.cli.verb_create",
+    "create": f"{PLAN} {MAKE} pyoci.cli.verb_create",
     "state": f"{FOUND} pyoci.cli.verb_state pyoci.lifecycle.query pyoci.spec.reader",
     "start": f"{FOUND} pyoci.cli.verb_start pyoci.lifecycle.start",
     "exec": f"{PLAN} {FOUND} pyoci.cli.verb_exec pyoci.lifecycle.exec_ pyoci.lifecycle.foreground",
     "kill": f"{FOUND} pyoci.cli.verb_kill pyoci.cli.signals pyoci.lifecycle.signal_",
     "delete": f"{FOUND} pyoci.cli.verb_delete pyoci.lifecycle.delete",
-    "run": f"{PLAN} {FOUND} pyoci.cli.verb_run pyoci.lifecycle.run pyoci.lifecycle.start pyoci.lifecycle.delete "
+    "run": f"{PLAN} {MAKE} {FOUND} pyoci.cli.verb_run pyoci.lifecycle.run pyoci.lifecycle.start pyoci.lifecycle.delete "
     "pyoci.lifecycle.foreground",
 }
 # builtin and extension modules

@@ -2,7 +2,7 @@
 PREFIX ?= /usr/local
 PYTHON = .venv/bin/python
 
-.PHONY: setup setup-dev hello test unit lint format bench attacks faults fuzz e2e vm-test conformance conformance-matrix install clean
+.PHONY: setup setup-dev hello test unit lint format bench attacks faults fuzz e2e vm-test conformance conformance-matrix man completion verbs-doc install clean
 
 setup:
 	@tools/setup
@@ -61,6 +61,16 @@ conformance-matrix: setup
 
 vm-test: setup
 	@tests/vm/lane
+
+# Man pages, completions and the list of verbs come from the table of verbs and flags.
+man: setup
+	@$(PYTHON) -m tools.generate man build/share && echo "build/share/man/man8"
+
+completion: setup
+	@$(PYTHON) -m tools.generate completion build/share && echo "build/share"
+
+verbs-doc: setup
+	@$(PYTHON) -m tools.generate verbs docs/verbs.md
 
 install: setup
 	@tools/install "$(DESTDIR)" "$(PREFIX)"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pyoci.errors import UsageError
 
-_NAMES = [
+NAMES = [
     "HUP",
     "INT",
     "QUIT",
@@ -51,8 +51,8 @@ def signal_number(text: str) -> int:
     if word.isascii() and word.isdigit() and len(word) < 4 and 0 < int(word) <= _RTMAX:
         return int(word)
     word = word.removeprefix("SIG")
-    if word in _NAMES:
-        return _NAMES.index(word) + 1
+    if word in NAMES:
+        return NAMES.index(word) + 1
     if word in _ALIASES:
         return _ALIASES[word]
     for base, start, sign in (("RTMIN", _RTMIN, 1), ("RTMAX", _RTMAX, -1)):

@@ -24,9 +24,27 @@ def _flags(flags: tuple[Flag, ...]) -> str:
     lines = []
     for flag in flags:
         short = f"-{flag.short}, " if flag.short else "    "
-        value = "" if flag.kind == "bool" else " VALUE"
-        lines.append(f"  {short}--{flag.name}{value}".ljust(34) + flag.help)
+        value = "" if flag.kind == "bool" else f" {flag.value}"
+        lines.append(
+            f"  {short}--{flag.name}{value}".ljust(34) + ("" if len(flag.name + value) < 26 else " ") + flag.help
+        )
     return "\n".join(lines) + "\n"
+
+
+def _more(name: str) -> str:
+    """What the man page says beyond the table."""
+    from textwrap import fill
+
+    from pyoci.cli.words import WORDS
+
+    words = WORDS.get(name)
+    if words is None:
+        return ""
+    parts = [fill(text.replace("*", ""), 100) for text in words.text]
+    parts += [f"exit status {code}: {fill(meaning, 100)}" for code, meaning in words.exits]
+    for what, commands in words.examples:
+        parts.append(f"{what}\n\n    {commands.replace(chr(10), chr(10) + '    ')}")
+    return "\n" + "\n\n".join(parts) + "\n"
 
 
 def run(options: Options) -> int:
@@ -36,7 +54,7 @@ def run(options: Options) -> int:
         if verb is None:
             raise UsageError(f"unknown command {name[:60]!r}", todo="see pyoci help")
         text = f"usage: pyoci [GLOBAL FLAGS] {verb.name} [FLAGS] {verb.args}\n\n{verb.help}\n"
-        out(text + (f"\nflags:\n{_flags(verb.flags)}" if verb.flags else ""))
+        out(text + (f"\nflags:\n{_flags(verb.flags)}" if verb.flags else "") + _more(verb.name))
         return 0
     out("usage: pyoci [GLOBAL FLAGS] COMMAND [FLAGS] [ARGUMENTS]\n\ncommands:\n")
     out("".join(f"  {verb.name.ljust(10)}{verb.help}\n" for verb in VERBS))

@@ -1,0 +1,1 @@
+"""Man pages, shell completions and docs/verbs.md, made from the table of verbs and flags (pyoci/cli/table.py)."""

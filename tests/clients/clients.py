@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -234,14 +235,18 @@ class Docker(Engine):
         name = Path(e2e_runtime()).name
         self.runtime = "tested-runc" if name == "runc" else name  # Docker keeps "runc" for its own
         self.always = ("--runtime", self.runtime, "--network", "none")
-        (self.folder / "daemon.json").write_text("{}")
+        (self.folder / "daemon.json").write_text(self.config())
         self.start_daemon()
         self("import", str(rootfs), IMAGE)
+
+    def config(self) -> str:
+        """The daemon's own file, which names the runtime."""
+        return json.dumps({"runtimes": {self.runtime: {"path": e2e_runtime()}}})
 
     def start_daemon(self) -> None:
         folder = self.folder
         self.cell.daemon(
-            "dockerd", "--config-file", f"{folder}/daemon.json", "--add-runtime", f"{self.runtime}={e2e_runtime()}",
+            "dockerd", "--config-file", f"{folder}/daemon.json",
             "--bridge", "none", "--iptables=false", "--ip6tables=false", "--data-root", f"{folder}/data",
             "--exec-root", f"{folder}/exec", "--pidfile", f"{folder}/pid", "-H", f"unix://{folder}/sock",
             "--oom-score-adjust", "0", "--storage-driver", "vfs", "--exec-opt", "native.cgroupdriver=cgroupfs",

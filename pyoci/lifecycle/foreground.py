@@ -83,13 +83,24 @@ def copy_size(master: int) -> None:
 class Terminal:
     """The container's terminal, and what it is copied to and from: fds 1 and 0."""
 
-    __slots__ = ("master", "poller")
+    __slots__ = ("master", "open", "poller")
 
     def __init__(self, master: int, poller: poll) -> None:
         self.master = master
         self.poller = poller
+        self.open = True
         poller.register(master, POLLIN)
         poller.register(0, POLLIN)
+
+    def show(self, ready: list[int]) -> None:
+        """Copy what is there, as long as somebody has the terminal open."""
+        if self.open and not self.copy(ready):
+            self.open = False
+            self.poller.unregister(self.master)
+            try:
+                self.poller.unregister(0)
+            except KeyError:
+                pass  # it has come to its end
 
     def copy(self, ready: list[int]) -> bool:
         """Copy what is there; False once nobody has the terminal open any more."""
@@ -132,9 +143,7 @@ def _show_terminal(terminal: Terminal, pidfd: int, signals: int, notify: Notify 
             if _ended(pidfd, signals, terminal.master, ready):
                 terminal.drain()
                 return
-            if not terminal.copy(ready):
-                terminal.poller.unregister(terminal.master)
-                return
+            terminal.show(ready)
     finally:
         if saved is not None:
             termios.tcsetattr(0, termios.TCSADRAIN, saved)

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import posix
 
-from pyoci.errors import ConfigError, KernelError
+from pyoci.errors import ConfigError, KernelError, StateError
 from pyoci.native import errno_text
 from pyoci.paths import decode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from pyoci.plan.rdt import Rdt
 
 
@@ -165,6 +167,65 @@ class Resctrl:
                 why=errno_text(e.errno or 0),
                 todo=f"{self.root}/info/last_cmd_status says more",
             ) from None
+
+
+class Change:
+    """Other lines for the class of service of a running container (`update`).
+
+    Args:
+        stored: linux.intelRdt of its config, None when it has none.
+        id: container id.
+        root: where resctrl is mounted; found by itself when not given.
+
+    Raises:
+        StateError: the container has no class of service.
+        ConfigError: resctrl is not mounted.
+    """
+
+    __slots__ = ("_group", "_old", "stored")
+
+    def __init__(self, stored: dict[str, Any] | None, id: str, root: str = "") -> None:
+        from pyoci.plan.rdt import Rdt
+
+        if stored is None:
+            raise StateError(
+                "the container has no class of service",
+                why="its config has no linux.intelRdt",
+                todo="create it with one, or drop --l3-cache-schema and --mem-bw-schema",
+            )
+        self.stored = dict(stored)
+        name = str(stored.get("closID") or "")
+        self._group = Resctrl(Rdt(name.strip("/") if name else id, not name, [], False, "linux.intelRdt"), id, root)
+        self._old: list[str] = []
+
+    def write(self, lines: dict[str, str]) -> None:
+        """Write lines; all of them, or none.
+
+        Args:
+            lines: key of linux.intelRdt (l3CacheSchema, memBwSchema) → line.
+
+        Raises:
+            KernelError: the kernel refuses one.
+        """
+        path = f"{self._group.group}/schemata"
+        names = {line.partition(":")[0].strip() for line in lines.values()}
+        old = [line.strip() for line in _read(path).splitlines() if line.partition(":")[0].strip() in names]
+        self._old = old
+        for key, line in lines.items():
+            try:
+                self._group._write(path, line, FLAGS[key])
+            except KernelError:
+                self.undo()
+                raise
+            self.stored[key] = line
+
+    def undo(self) -> None:
+        """Write the old lines again."""
+        for line in self._old:
+            self._group._write(f"{self._group.group}/schemata", line, self._group.rdt.where)
+
+
+FLAGS = {"l3CacheSchema": "--l3-cache-schema", "memBwSchema": "--mem-bw-schema"}
 
 
 def remove(paths: list[str]) -> None:

@@ -215,8 +215,8 @@ VERBS = (
             ),
             Flag("kernel-memory-tcp", "str", "passed over, as --kernel-memory is", value="BYTES"),
             Flag("pids-limit", "str", "number of processes and threads; -1 for no limit", value="N"),
-            Flag("l3-cache-schema", "str", "Intel RDT (not supported: an error says so)", value="SCHEMA"),
-            Flag("mem-bw-schema", "str", "Intel RDT (not supported: an error says so)", value="SCHEMA"),
+            Flag("l3-cache-schema", "str", "share of the L3 cache by Intel RDT, such as L3:0=7f0", value="LINE"),
+            Flag("mem-bw-schema", "str", "memory bandwidth by Intel RDT, such as MB:0=50", value="LINE"),
         ),
     ),
     Verb(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posix
 
-from pyoci.cli.common import root
+from pyoci.cli.common import root, warner
 from pyoci.errors import ConfigError, OCIError, UsageError
 from pyoci.lifecycle.update import update
 from pyoci.spec import jsontext
@@ -32,23 +32,36 @@ _FLAGS = (
     ("pids-limit", "pids", "limit", False),
 )
 _WORDS = (("cpuset-cpus", "cpu", "cpus"), ("cpuset-mems", "cpu", "mems"))
-_RDT = ("l3-cache-schema", "mem-bw-schema")
+_RDT = (("l3-cache-schema", "l3CacheSchema", ""), ("mem-bw-schema", "memBwSchema", "MB:"))
+_DROPPED = ("kernel-memory", "kernel-memory-tcp")
 _UNITS = "bkmgtp"  # each 1024 of the one before
 
 
 def run(options: Options) -> int:
-    for flag in _RDT:
-        if options.text(flag):
-            raise UsageError(f"--{flag} is not supported", why="update does not change Intel RDT", todo="drop it")
+    rdt = _class_of_service(options)
+    _tell_of_dropped(options)
     file = options.text("resources")
     resources = _read(file) if file else _from_flags(options)
     try:
-        update(root(options), options.args[0], resources)
+        update(root(options), options.args[0], resources, rdt)
     except OCIError as e:
         if not file:
             e.where = _flag_of(e.where)
         raise
     return 0
+
+
+def _class_of_service(options: Options) -> dict[str, str]:
+    from pyoci.plan.rdt import check_line
+
+    return {key: check_line(text, f"--{flag}", start) for flag, key, start in _RDT if (text := options.text(flag))}
+
+
+def _tell_of_dropped(options: Options) -> None:
+    warn = warner(options)
+    for flag in _DROPPED:
+        if warn is not None and options.text(flag):
+            warn(f"--{flag} is passed over · the specification has dropped it, kernel memory counts as memory")
 
 
 def _read(file: str) -> dict[str, Any]:

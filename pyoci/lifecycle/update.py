@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 _ZERO_COUNTS = ("idle", "swappiness")  # where 0 is a value, not "unchanged"
 
 
-def update(root: str, id: str, resources: dict[str, Any]) -> None:
+def update(root: str, id: str, resources: dict[str, Any], rdt: dict[str, str] | None = None) -> None:
     """Change limits of a container, all that are named or none.
 
     Args:
@@ -20,6 +20,7 @@ def update(root: str, id: str, resources: dict[str, Any]) -> None:
         id: container id.
         resources: as `linux.resources` of a config. What is not named, or is 0, stays as it is; device
             rules cannot be changed and are passed over.
+        rdt: l3CacheSchema and memBwSchema of linux.intelRdt, those that are to change.
 
     Raises:
         StateError: it is not running.
@@ -28,10 +29,10 @@ def update(root: str, id: str, resources: dict[str, Any]) -> None:
         Source: runc update(8).
     """
     with Found(root, id) as found:
-        update_found(found, resources)
+        update_found(found, resources, rdt)
 
 
-def update_found(found: Found, resources: dict[str, Any]) -> None:
+def update_found(found: Found, resources: dict[str, Any], rdt: dict[str, str] | None = None) -> None:
     """The same, of a container that is open."""
     found.lock()
     if found.status() not in ("created", "running", "paused"):
@@ -39,10 +40,26 @@ def update_found(found: Found, resources: dict[str, Any]) -> None:
     config = jsontext.loads(found.entry.read_blob("config.json"), "config.json")
     linux = config.setdefault("linux", {})
     stored = linux.get("resources") or {}
-    found.driver().update(_named(resources), stored)
+    if rdt:
+        _with_rdt(found, resources, linux, rdt)
+    else:
+        found.driver().update(_named(resources), stored)
     new = {key: value for key, value in resources.items() if key != "devices"}
     linux["resources"] = _merged(stored, new)  # it tells the limits in force; the bundle's own stays as it is
     found.entry.write_blob("config.json", jsontext.dumps(config).encode("utf-8", "backslashreplace"))
+
+
+def _with_rdt(found: Found, resources: dict[str, Any], linux: dict[str, Any], rdt: dict[str, str]) -> None:
+    from pyoci.resctrl import Change
+
+    change = Change(linux.get("intelRdt"), found.state.id)
+    change.write(rdt)
+    try:
+        found.driver().update(_named(resources), linux.get("resources") or {})
+    except BaseException:
+        change.undo()
+        raise
+    linux["intelRdt"] = change.stored
 
 
 def _named(resources: dict[str, Any]) -> dict[str, Any]:

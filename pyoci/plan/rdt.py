@@ -52,8 +52,8 @@ def read(ctx: Context) -> None:
     for key, start in (("l3CacheSchema", ""), ("memBwSchema", "MB:")):
         line = rdt.text(key)
         if line:
-            lines.append(_line(line, at(rdt, key), start))
-    lines += [_line(line, f"{at(rdt, 'schemata')}[{i}]", "") for i, line in enumerate(rdt.strs("schemata"))]
+            lines.append(check_line(line, at(rdt, key), start))
+    lines += [check_line(line, f"{at(rdt, 'schemata')}[{i}]", "") for i, line in enumerate(rdt.strs("schemata"))]
     own = not name
     folder = ctx.options.container_id if own else name.strip("/")
     ctx.plan.rdt = Rdt(folder, own, lines, _monitoring(rdt), rdt.path)
@@ -64,7 +64,8 @@ def _monitoring(rdt: Obj) -> bool:
     return rdt.flag("enableMonitoring") or rdt.flag("enableCMT") or rdt.flag("enableMBM")
 
 
-def _line(text: str, where: str, start: str) -> str:
+def check_line(text: str, where: str, start: str) -> str:
+    """A line for a schemata file, if it is one."""
     if "\n" in text or not text.startswith(start) or ":" not in text:
         raise ConfigError(
             f"no line of a schemata file: {text[:40]!r}", where=where, todo=f'one line such as "{start or "L3:"}0=…"'

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pyoci import resctrl
-from pyoci.errors import ConfigError, KernelError
+from pyoci.errors import ConfigError, KernelError, StateError
 from pyoci.plan.rdt import Rdt
 
 
@@ -118,3 +118,46 @@ def test_machine_without_resctrl_is_said(tmp_path):
     info = tmp_path / "mountinfo"
     info.write_text("30 27 0:29 / /sys/fs/resctrl rw,relatime - resctrl resctrl rw\n")
     assert resctrl.find_root(str(info)) == "/sys/fs/resctrl"
+
+
+def test_update_writes_lines_into_the_class_of_the_container(root):
+    made(root, lines=["L3:0=7f0;1=1f"]).create()
+    (root / "c1/schemata").write_text("L3:0=fff;1=fff\nMB:0=100;1=100\n")
+    change = resctrl.Change({"l3CacheSchema": "L3:0=7f0"}, "c1", str(root))
+    change.write({"memBwSchema": "MB:0=50"})
+    assert (root / "c1/schemata").read_text().startswith("MB:0=50\n")
+    assert change.stored == {"l3CacheSchema": "L3:0=7f0", "memBwSchema": "MB:0=50"}
+    (root / "c1/schemata").write_text("")
+    change.undo()
+    assert (root / "c1/schemata").read_text() == "MB:0=100;1=100\n"
+
+
+def test_update_finds_a_class_that_has_a_name(root):
+    (root / "gold").mkdir()
+    (root / "gold/schemata").write_text("L3:0=fff\n")
+    resctrl.Change({"closID": "gold"}, "c1", str(root)).write({"l3CacheSchema": "L3:0=0ff"})
+    assert (root / "gold/schemata").read_text() == "L3:0=0ff\n"
+
+
+def test_a_line_that_the_kernel_refuses_leaves_the_old_ones(root, monkeypatch):
+    (root / "c1").mkdir()
+    (root / "c1/schemata").write_text("L3:0=fff\nMB:0=100\n")
+    change = resctrl.Change({}, "c1", str(root))
+    written = []
+
+    def write(self, path, text, where):
+        written.append(text)
+        if text == "MB:0=1000":
+            raise KernelError("refused", where=where)
+
+    monkeypatch.setattr(resctrl.Resctrl, "_write", write)
+    with pytest.raises(KernelError) as caught:
+        change.write({"l3CacheSchema": "L3:0=0ff", "memBwSchema": "MB:0=1000"})
+    assert caught.value.where == "--mem-bw-schema"
+    assert written == ["L3:0=0ff", "MB:0=1000", "L3:0=fff", "MB:0=100"]
+
+
+def test_update_without_a_class_is_refused(root):
+    with pytest.raises(StateError) as caught:
+        resctrl.Change(None, "c1", str(root))
+    assert "no class of service" in caught.value.what

@@ -60,8 +60,6 @@ NOTES: dict[tuple[str, str], str] = {
     ("kill", "all"): "sent to every process of the container; runc hides it as obsolete",
     ("run", "no-subreaper"): "passed over: pyoci never becomes a subreaper",
     ("restore", "no-subreaper"): "passed over, as of run",
-    ("update", "kernel-memory"): "passed over, in runc with a warning: the specification has dropped it",
-    ("update", "kernel-memory-tcp"): "passed over, in runc with a warning: the specification has dropped it",
-    ("update", "l3-cache-schema"): "refused with an error: update does not change Intel RDT",
-    ("update", "mem-bw-schema"): "refused with an error: update does not change Intel RDT",
+    ("update", "kernel-memory"): "passed over with a warning in the log (with `--debug`): the specification has dropped it",
+    ("update", "kernel-memory-tcp"): "passed over with a warning in the log (with `--debug`): the specification has dropped it",
 }  # fmt: skip

@@ -42,13 +42,13 @@ _RTMIN, _RTMAX = 34, 64  # what glibc leaves of the kernel's 32..64
 
 
 def signal_number(text: str) -> int:
-    """The number of a signal given by number or by name, with or without SIG, in any case.
+    """The number of a signal given by number or by name, with or without SIG, in any case; 0 only asks (kill(2)).
 
     Raises:
         UsageError: there is no such signal.
     """
     word = text.upper()
-    if word.isascii() and word.isdigit() and len(word) < 4 and 0 < int(word) <= _RTMAX:
+    if word.isascii() and word.isdigit() and len(word) < 4 and int(word) <= _RTMAX:
         return int(word)
     word = word.removeprefix("SIG")
     if word in NAMES:
@@ -61,4 +61,4 @@ def signal_number(text: str) -> int:
             offset = rest[1:] if rest[:1] == ("+" if sign > 0 else "-") else ("0" if not rest else "x")
             if offset.isascii() and offset.isdigit() and len(offset) < 4 and int(offset) <= _RTMAX - _RTMIN:
                 return start + sign * int(offset)
-    raise UsageError(f"unknown signal {text[:40]!r}", todo="give a number from 1 to 64, or a name such as TERM")
+    raise UsageError(f"unknown signal {text[:40]!r}", todo="give a number from 0 to 64, or a name such as TERM")

@@ -23,7 +23,7 @@ def run(options: Options) -> int:
     request.tty = options.on("tty")
     request.user = user(options.text("user"))
     request.cwd = options.text("cwd")
-    request.env = options.words("env")
+    request.env = [variable(word) for word in options.words("env")]
     request.cap = options.words("cap")
     request.args = options.args[1:]
     request.preserve_fds = options.number("preserve-fds")
@@ -46,8 +46,19 @@ def identifier(text: str, where: str) -> int:
         UsageError: it is none.
     """
     if not (text.isascii() and text.isdigit() and len(text) <= 10) or int(text) > 4294967294:
-        raise UsageError(f"{text[:40]!r} is no id", where=where, todo="give a number from 0 to 4294967294")
+        raise UsageError(f"{text[:40]!r} is no id", where=where, todo="give a number from 0 to 4294967294", code=255)
     return int(text)
+
+
+def variable(text: str) -> str:
+    """A variable of the environment, checked.
+
+    Raises:
+        UsageError: it has no name or no value.
+    """
+    if text.find("=") < 1:
+        raise UsageError(f"{text[:40]!r} is no variable", where="--env", todo="write NAME=VALUE", code=255)
+    return text
 
 
 def user(text: str) -> str:

@@ -35,7 +35,7 @@ def run(options: Options) -> int:
         out(dumps(states) + "\n")
         return 0
     rows = [_COLUMNS, *(tuple(str(s[c.lower()]) for c in _COLUMNS) for s in states)]
-    widths = [max(len(row[i]) for row in rows) + 2 for i in range(len(_COLUMNS))]
+    widths = [max(12, *(len(row[i]) + 3 for row in rows)) for i in range(len(_COLUMNS))]  # as runc's
     lines = ("".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows)
     out("".join(f"{line}\n" for line in lines))
     return 0

@@ -95,7 +95,8 @@ WORDS = {
         (
             "Sends a signal to init of a container. SIGNAL is a number, or a name with or without SIG; without one it is "
             "SIGTERM.",
-            "The kernel drops signals for which init has no handler, but for KILL and STOP.",
+            "The kernel drops signals for which init has no handler, but for KILL and STOP. KILL ends a paused container "
+            "too; other signals wait until it is resumed. Signal 0 only asks whether init is there.",
         ),
         examples=(("End a container at once:", "pyoci kill web KILL"),),
         see=("pyoci-delete(8)", "kill(1)", "signal(7)"),

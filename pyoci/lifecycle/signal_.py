@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pyoci.lifecycle.container import Found, not_running
 
+SIGKILL = 9
+
 
 def kill(root: str, id: str, signal: int, all: bool) -> None:
     """Signal a container.
@@ -27,8 +29,11 @@ def kill_found(found: Found, signal: int, all: bool) -> None:
     if all and found.state.cgroup_paths:
         found.driver().kill_all(signal)
         return
-    if found.status() == "stopped":
+    status = found.status()
+    if status == "stopped":
         if all:
             return
         raise not_running()
     found.signal(signal)
+    if signal == SIGKILL and status == "paused" and list(found.state.cgroup_paths) != ["unified"]:
+        found.driver().thaw()  # in a v1 freezer nothing dies until it is thawed

@@ -245,3 +245,12 @@ def test_what_an_exec_leaves_is_reaped_by_init_and_not_by_the_runtime(bundle: Bu
         assert "PPid:\t0" not in mine[0]
         time.sleep(0.1)
     raise AssertionError("it is still there")
+
+
+@pytest.mark.parametrize(
+    "flag", ["--user=abc", "--user=1:4294967295", "--additional-gids=x", "--env=LONELY", "--env==x", "--cwd=relative"]
+)
+def test_a_wrong_value_is_an_error_of_exec(running: Bundle, flag: str) -> None:
+    result = running.command("exec", flag, running.name, "touch", "/tmp/ran")
+    assert result.returncode == 255 and result.stderr.count("\n") == 1
+    assert not (running.rootfs / "tmp/ran").exists()

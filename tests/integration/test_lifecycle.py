@@ -267,3 +267,30 @@ def test_version_is_as_clients_parse_it() -> None:
     assert "version" in lines[0]
     assert any(line.startswith("commit:") for line in lines)
     assert any(line.startswith("spec:") for line in lines)
+
+
+def test_signal_0_only_asks(bundle: Bundle) -> None:
+    bundle.running()
+    assert bundle.command("kill", bundle.name, "0").returncode == 0
+    assert bundle.state()["status"] == "running"
+    bundle.command("kill", bundle.name, "KILL")
+    bundle.wait("stopped")
+    asked = bundle.command("kill", bundle.name, "0")
+    assert asked.returncode == 1 and "container not running" in asked.stderr
+
+
+def test_a_paused_container_that_is_killed_dies(bundle: Bundle) -> None:
+    bundle.running()
+    assert bundle.command("pause", bundle.name).returncode == 0
+    assert bundle.command("kill", bundle.name, "TERM").returncode == 0
+    assert bundle.state()["status"] == "paused"  # as any signal but one: it comes when it is resumed
+    assert bundle.command("kill", bundle.name, "KILL").returncode == 0
+    bundle.wait("stopped")
+
+
+def test_the_columns_of_list_are_where_runc_has_them(bundle: Bundle) -> None:
+    empty = bundle.command("list").stdout
+    assert empty == "ID          PID         STATUS      BUNDLE      CREATED     OWNER\n"
+    bundle.running()
+    head, row = bundle.command("list").stdout.splitlines()
+    assert row[head.index("CREATED") - 3 :].startswith("   ") and row[head.index("PID") :].split()[0].isdigit()

@@ -64,17 +64,19 @@ def join_files(paths: dict[str, str], words: list[str]) -> tuple[list[int], int]
         path = below.get(name, below.get("", ""))
         if path or directory not in places:
             places[directory] = f"{directory}/{path}".rstrip("/")
-    return [_open(place) for place in places.values()], -1
-
-
-def _open(directory: str) -> int:
+    files: list[int] = []
+    place = ""
     try:
-        return posix.open(f"{directory}/cgroup.procs", posix.O_WRONLY | posix.O_CLOEXEC)
+        for place in places.values():
+            files.append(posix.open(f"{place}/cgroup.procs", posix.O_WRONLY | posix.O_CLOEXEC))
     except OSError as e:
+        for fd in files:
+            posix.close(fd)
         raise KernelError(
             "cannot open the cgroup",
             errno=e.errno or 0,
             where=FLAG,
-            why=f"{directory}: {errno_words(e)}",
+            why=f"{place}: {errno_words(e)}",
             todo="it must exist below the container's group",
         ) from None
+    return files, -1

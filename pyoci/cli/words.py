@@ -129,7 +129,8 @@ WORDS = {
     "exec": Words(
         (
             "Runs a further process in a container: in its namespaces and cgroups, under its seccomp filter. It is that of "
-            "the config, changed by the flags; or the one that --process names, whole.",
+            "the config, changed by the flags; or the one that --process names, whole: flags that change the process have no "
+            "meaning then.",
             "What follows the container's id belongs to the command, flags too.",
             "--cgroup names a group that is there already, below the container's own: PATH for every hierarchy, "
             "CONTROLLER:PATH for single ones of cgroup v1, again for more. With --cgroup / the container's own group is "

@@ -117,6 +117,7 @@ class Execution:
 
         pidfd_socket = -1
         with Launch(plan, at_point, entered, code=255, aside=self.aside) as launch:
+            launch.frozen = status == "paused"
             if self.request.pidfd_socket:
                 from pyoci.lifecycle.pidfd import connect
 

@@ -48,6 +48,7 @@ class Launch:
         "_stage",
         "code",
         "died",
+        "frozen",
         "pid",
         "pidfd",
         "plan",
@@ -68,6 +69,7 @@ class Launch:
         self.pidfd = -1
         self.code = code
         self.died = False
+        self.frozen = False  # it joins a frozen cgroup, in which it may die only once that is thawed
         self._at_point = at_point
         self._entered = entered
         self._aside = aside
@@ -176,7 +178,7 @@ class Launch:
                     native.send_signal(pidfd, _SIGKILL)
                 except ProcessLookupError:
                     pass
-                if not self._aside:
+                if not (self._aside or self.frozen):
                     self.wait(pidfd)
         if self._keeper >= 0:
             from pyoci.lifecycle.ended import has_ended

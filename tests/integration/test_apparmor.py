@@ -69,6 +69,14 @@ def test_exec_may_name_another_profile(bundle: Bundle, profile: str) -> None:
     assert (result.returncode, result.stdout) == (0, f"{profile} (enforce)\n"), result.stderr
 
 
+def test_exec_takes_a_profile_from_its_flag(bundle: Bundle, profile: str) -> None:
+    bundle.running()
+    result = bundle.command("exec", "--apparmor", profile, bundle.name, "cat", "/proc/self/attr/current")
+    assert (result.returncode, result.stdout) == (0, f"{profile} (enforce)\n"), result.stderr
+    missing = bundle.command("exec", "--apparmor=pyoci-no-such-profile", bundle.name, "true")
+    assert missing.returncode == 255 and "the profile is not loaded" in said(missing)
+
+
 def test_a_profile_that_is_not_loaded_is_an_error_by_its_path(bundles: Bundles) -> None:
     bundle = bundles()
     bundle.config["process"]["apparmorProfile"] = "pyoci-no-such-profile"

@@ -207,6 +207,12 @@ def test_exec_joins_inits_group_where_the_containers_own_may_have_no_processes(b
     bundle.running("sh", "-c", script)
     eventually(lambda: "pids" in value(bundle, "cgroup.subtree_control"))
     assert bundle.inside("cat /proc/self/cgroup") == "0::/init\n"
+    named = bundle.command("exec", "--cgroup", "/init", bundle.name, "cat", "/proc/self/cgroup")
+    assert (named.returncode, named.stdout) == (0, "0::/init\n"), named.stderr
+    top = bundle.command("exec", "--cgroup", "/", bundle.name, "true")
+    assert top.returncode == 255 and "EBUSY" in said(top)  # asked for, so there is no falling back
+    missing = bundle.command("exec", "--cgroup", "none", bundle.name, "true")
+    assert missing.returncode == 255 and "--cgroup" in said(missing)
 
 
 @pytest.mark.parametrize("own", [True, False])

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Bundle, Bundles, hierarchies, runtime_path, said, snapshot
+from tests.conftest import PATIENCE, Bundle, Bundles, hierarchies, runtime_path, said, snapshot
 
 unified_only = Path("/sys/fs/cgroup/cgroup.controllers").exists()
 
@@ -105,15 +105,33 @@ def test_exec_waits_in_a_paused_container_when_told_so(running: Bundle) -> None:
     argv = [runtime_path(), "--root", str(running.root), "exec", "--ignore-paused", running.name, "echo", "awake"]
     process = subprocess.Popen(argv, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True)
     try:
-        time.sleep(0.3)
+        time.sleep(0.3 * PATIENCE)
         assert process.poll() is None
         assert running.command("resume", running.name).returncode == 0
-        assert process.communicate(timeout=20) == ("awake\n", None)
+        assert process.communicate(timeout=20 * PATIENCE) == ("awake\n", None)
         assert process.returncode == 0
     finally:
         running.command("resume", running.name)
         process.kill()
         process.wait()
+
+
+def test_waiting_in_a_paused_container_can_be_given_up(running: Bundle) -> None:
+    assert running.command("pause", running.name).returncode == 0
+    argv = [runtime_path(), "--root", str(running.root), "exec", "--ignore-paused", running.name, "touch", "/tmp/ran"]
+    with open(running.path / "said", "wb") as err:  # no pipe: the frozen process has it too
+        process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stderr=err)
+    try:
+        time.sleep(0.5 * PATIENCE)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20 * PATIENCE) == 255
+        assert "interrupted" in (running.path / "said").read_text()
+    finally:
+        process.kill()
+        process.wait()
+    assert running.command("resume", running.name).returncode == 0
+    assert running.command("exec", running.name, "true").returncode == 0
+    assert not (running.rootfs / "tmp/ran").exists()
 
 
 class Listener:

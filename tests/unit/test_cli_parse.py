@@ -154,6 +154,16 @@ def test_flags_are_of_known_kinds_and_described():
         assert flag.kind == "str" or not flag.choices
 
 
+def test_the_root_of_the_host_is_no_state_root(capfd):
+    for path in ("/", "/..", "//"):
+        assert run(["--root", path, "list"]) == 1
+        assert "the state root cannot be /" in capfd.readouterr().err
+
+
+def test_h_is_help():
+    assert parse(["h", "run"]).verb == "help"
+
+
 def test_help_names_every_verb_and_global_flag(capfd):
     for argv in ([], ["help"], ["--help"], ["-h"]):
         assert run(argv) == 0

@@ -295,3 +295,10 @@ def test_default_root_is_for_rootless_callers_in_their_runtime_dir(monkeypatch):
     assert default_root() == "/run/pyoci"
     monkeypatch.setitem(posix.environ, b"XDG_RUNTIME_DIR", b"/run/user/1000")
     assert default_root() == "/run/user/1000/pyoci"
+
+
+def test_the_default_root_is_spared_when_old_files_are_removed(tmp_path, monkeypatch):
+    root = str(tmp_path / "runtime/pyoci")
+    monkeypatch.setattr("pyoci.state.default_root", lambda: root)
+    Store(root).create("c1").close()
+    assert (tmp_path / "runtime/pyoci").stat().st_mode & 0o7777 == 0o1700

@@ -59,7 +59,8 @@ NOTES: dict[tuple[str, str], str] = {
     ("exec", "cap"): "never added to the ambient set, to which runc adds it where the config has inheritable ones",
     ("kill", "all"): "sent to every process of the container; runc hides it as obsolete",
     ("run", "no-subreaper"): "passed over: pyoci never becomes a subreaper",
-    ("restore", "no-subreaper"): "passed over, as of run",
+    ("restore", "no-pivot"): "passed over: criu makes the root",
+    ("restore", "no-subreaper"): "passed over: pyoci never becomes a subreaper",
     ("update", "kernel-memory"): "passed over with a warning in the log (with `--debug`): the specification has dropped it",
     ("update", "kernel-memory-tcp"): "passed over with a warning in the log (with `--debug`): the specification has dropped it",
 }  # fmt: skip

@@ -125,7 +125,7 @@ def test_a_container_that_does_not_exist_says_so(container, runtime):
 
 
 def test_unknown_signals_are_refused_first(container):
-    for signal in ("NOSUCH", 0, 65, -1):
+    for signal in ("NOSUCH", 65, -1):
         with pytest.raises(UsageError, match="signal"):
             container.kill(signal)
 

@@ -272,7 +272,7 @@ class Container(Waitable):
         """Signal it.
 
         Args:
-            signal: number, member of `signal.Signals`, or name with or without SIG.
+            signal: number, member of `signal.Signals`, or name with or without SIG; 0 only asks whether it runs.
             all: every process in its cgroups, not only init.
 
         Raises:

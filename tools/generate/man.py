@@ -58,10 +58,11 @@ def _flags(flags: tuple[Flag, ...]) -> list[str]:
 
 
 def _sentence(flag: Flag) -> str:
-    text = flag.help[0].upper() + flag.help[1:]
-    words = [c for c in flag.choices if c]
-    if words and not all(word in text for word in words):
-        text += f": {', '.join(words)}"
+    text, words = flag.help, [choice for choice in flag.choices if choice]
+    if not text.startswith(tuple(words)):  # a value stands as it is to be typed
+        text = text[0].upper() + text[1:]
+    if not all(word in text for word in words):
+        text += f" ({', '.join(words)})"
     return f"{text}."
 
 

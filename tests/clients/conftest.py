@@ -1,4 +1,4 @@
-"""Real clients over the runtime: podman, buildah, containerd and Docker from Debian.
+"""Real clients over the runtime: podman, buildah, containerd, its CRI plugin and Docker from Debian.
 
 Each works in folders of its own, in a mount and network namespace of its own, with an image made from
 busybox; daemons are started once a session and ended by pid. RUNTIME=runc runs the same against runc.
@@ -9,18 +9,16 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import TypeVar
 
 import pytest
 
 from tests.clients.cell import Cell, end_strays, leftover_cgroups, need
-from tests.clients.clients import Buildah, Client, Ctr, Docker, Engine, Podman, RemappedDocker, RootlessPodman
+from tests.clients.clients import Buildah, Ctr, Docker, Engine, Podman, RemappedDocker, RootlessPodman
+from tests.clients.cri import PAUSE, PLUGINS, Cri
 from tests.clients.images import write_oci_layout, write_rootfs
 from tests.clients.table import write_files
-
-C = TypeVar("C", bound=Client)
 
 
 @pytest.fixture(scope="session")
@@ -70,14 +68,6 @@ def cell_in(folder: Path, files: Path) -> Iterator[Cell]:
     assert not left, f"processes left by {folder.name}: {left}"
 
 
-@contextmanager
-def closing(client: C) -> Iterator[C]:
-    try:
-        yield client
-    finally:
-        client.close()
-
-
 @pytest.fixture(scope="session")
 def podman(base: Path, files: Path, rootfs: Path) -> Iterator[Podman]:
     need("podman", "conmon")
@@ -125,3 +115,16 @@ def ctr(base: Path, files: Path, rootfs: Path) -> Iterator[Ctr]:
     write_oci_layout(base / "oci.tar", rootfs)
     with cell_in(base / "ctr", files) as cell, closing(Ctr(cell, base / "oci.tar")) as client:
         yield client
+
+
+@pytest.fixture(scope="session")
+def cri(base: Path, files: Path, rootfs: Path) -> Iterator[Cri]:
+    need("containerd", "ctr", "runc")
+    for module in ("grpc", "google.protobuf"):
+        pytest.importorskip(module, reason=f"no module {module}: make e2e installs it")
+    if not Path(PLUGINS, "bridge").exists():
+        pytest.skip("containernetworking-plugins is not installed: make e2e installs it")
+    write_oci_layout(base / "cri.tar", rootfs)
+    write_oci_layout(base / "pause.tar", rootfs, PAUSE, ("/bin/sleep", "100000"))
+    with cell_in(base / "cri", files) as cell, closing(Cri(cell, base / "cri.tar", base / "pause.tar")) as made:
+        yield made

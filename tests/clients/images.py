@@ -43,7 +43,7 @@ def write_rootfs(path: Path) -> None:
             tar.addfile(info, io.BytesIO(text.encode()))
 
 
-def write_oci_layout(path: Path, rootfs: Path) -> None:
+def write_oci_layout(path: Path, rootfs: Path, name: str = IMAGE, program: tuple[str, ...] = ("sh",)) -> None:
     """An OCI image layout archive of a root filesystem, for ctr."""
     blobs: dict[str, bytes] = {}
 
@@ -56,7 +56,7 @@ def write_oci_layout(path: Path, rootfs: Path) -> None:
     config = {
         "architecture": "amd64" if os.uname().machine == "x86_64" else "arm64",
         "os": "linux",
-        "config": {"Env": ["PATH=/bin"], "Cmd": ["sh"]},
+        "config": {"Env": ["PATH=/bin"], "Cmd": program},
         "rootfs": {"type": "layers", "diff_ids": [layer["digest"]]},
     }
     manifest = {
@@ -66,7 +66,7 @@ def write_oci_layout(path: Path, rootfs: Path) -> None:
         "layers": [layer],
     }
     entry = put(json.dumps(manifest).encode(), "manifest.v1+json")
-    entry["annotations"] = {"io.containerd.image.name": IMAGE, "org.opencontainers.image.ref.name": "latest"}
+    entry["annotations"] = {"io.containerd.image.name": name, "org.opencontainers.image.ref.name": "latest"}
     files = {
         "oci-layout": b'{"imageLayoutVersion":"1.0.0"}',
         "index.json": json.dumps({"schemaVersion": 2, "manifests": [entry]}).encode(),

@@ -42,15 +42,24 @@ def change(paths: dict[str, str], writes: list[Write]) -> None:
         KernelError: the controller is not mounted, or the kernel refuses a value; every value is as it was.
     """
     steps = [_step(paths, w) for w in writes]
+    # Idleness and shares are one weight for the kernel: to take the first back makes the second the default.
+    beside = [_step(paths, weight(w, "cpu.shares")) for w in writes if w.file == "cpu.idle"]
     done: list[_Step] = []
     try:
         _put([(s, s.write.value) for s in steps], done)
     except BaseException:
         try:
-            _put([(s, s.old) for s in reversed(done)], [])
+            _put([(s, s.old) for s in [*reversed(done), *beside]], [])
         except KernelError:
             pass  # the group shrank meanwhile; the first error is the one to tell
         raise
+
+
+def weight(idle: Write, file: str) -> Write:
+    """Stands for the file that changes with `cpu.idle`."""
+    from pyoci.cgroups.compile import Write
+
+    return Write("cpu", file, "", idle.where)
 
 
 def _step(paths: dict[str, str], w: Write) -> _Step:

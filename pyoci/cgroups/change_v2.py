@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pyoci.cgroups.change import weight
 from pyoci.cgroups.compile_v2 import compile_v2
 from pyoci.cgroups.files import read
 from pyoci.cgroups.v2 import V2Driver, put
@@ -32,6 +33,7 @@ def change(driver: V2Driver, resources: dict[str, Any], stored: dict[str, Any]) 
     writes = [w for w in compile_v2(completed(resources, stored), "") if w.controller != "devices"]
     _check_memory(driver.directory, resources, stored)
     old = [(w, back(driver.directory, w)) for w in writes]
+    beside = [back(driver.directory, weight(w, "cpu.weight")) for w in writes if w.file == "cpu.idle"]
     done = 0
     try:
         for w, _ in old:
@@ -41,7 +43,7 @@ def change(driver: V2Driver, resources: dict[str, Any], stored: dict[str, Any]) 
                 raise driver.refused(w, e) from None
             done += 1
     except OCIError:
-        for _, before in reversed(old[:done]):
+        for before in [*(before for _, before in reversed(old[:done])), *beside]:
             try:
                 if before is not None:
                     put(driver.directory, before)

@@ -22,7 +22,8 @@ class Kernel:
             "memory.memsw.limit_in_bytes": str(64 * M),
             "memory.usage_in_bytes": str(8 * M),
             "memory.oom_control": "oom_kill_disable 0\nunder_oom 0\n",
-            "cpu.shares": "1024",
+            "cpu.shares": "512",
+            "cpu.idle": "0",
             "pids.max": "max",
             "blkio.throttle.read_bps_device": "8:0 1000\n",
         }
@@ -37,6 +38,10 @@ class Kernel:
         if int(new["memory.limit_in_bytes"]) < int(new["memory.usage_in_bytes"]):
             raise OSError(errno.EBUSY, "")
         if value == "bad":
+            raise OSError(errno.EINVAL, "")
+        if name == "cpu.idle" and value != self.files[name]:
+            new["cpu.shares"] = "3" if value == "1" else "1024"
+        if name == "cpu.shares" and self.files["cpu.idle"] == "1":
             raise OSError(errno.EINVAL, "")
         self.files = new
 
@@ -63,6 +68,16 @@ def test_a_refused_value_takes_all_others_back(kernel):
         kernel.change(cpu={"shares": 2}, pids={"limit": 5}, blockIO=throttle, memory={"limit": M})
     assert kernel.files == before
     assert caught.value.where == "memory.limit" and f"{8 * M} bytes are in use" in caught.value.why
+
+
+@pytest.mark.parametrize("idle", [0, 1])
+def test_refused_change_of_idleness_gives_the_shares_back(kernel, idle):
+    if not idle:
+        kernel.change(cpu={"idle": 1})
+    before = dict(kernel.files)
+    with pytest.raises(KernelError):
+        kernel.change(cpu={"idle": idle}, memory={"limit": M})
+    assert kernel.files == before
 
 
 def test_what_no_order_makes_right_is_told_with_its_partner(kernel):

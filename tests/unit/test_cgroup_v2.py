@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from pyoci.cgroups import change_v2
 from pyoci.cgroups.compile import Write
 from pyoci.cgroups.stats_v2 import stats_v2
 from pyoci.cgroups.v2 import V2Driver, put, writable
-from pyoci.errors import ConfigError, StateError
+from pyoci.errors import ConfigError, KernelError, StateError
 
 
 @pytest.fixture
@@ -135,3 +136,22 @@ def test_statistics(tmp_path: Path) -> None:
     assert found["pids"] == {"current": 2, "limit": 9}
     assert found["blkio"]["ioServiceBytesRecursive"][0] == {"major": 8, "op": "Read", "value": 10}
     assert found["hugetlb"] == {"2MB": {"failcnt": 3}}
+
+
+def test_refused_change_of_idleness_gives_the_weight_back(driver: V2Driver, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To the kernel they are one: what is no more idle has the default weight."""
+    files = {"cpu.idle": "0", "cpu.weight": "20", "pids.max": "max"}
+    for name, text in files.items():
+        (folder(driver) / name).write_text(f"{text}\n")
+
+    def put(directory: str, w: Write) -> None:
+        if w.file == "pids.max":
+            raise OSError(errno.EINVAL, "")
+        (folder(driver) / w.file).write_text(f"{w.value}\n")
+        if w.file == "cpu.idle":
+            (folder(driver) / "cpu.weight").write_text("0\n" if w.value == "1" else "100\n")
+
+    monkeypatch.setattr(change_v2, "put", put)
+    with pytest.raises(KernelError):
+        change_v2.change(driver, {"cpu": {"idle": 1}, "pids": {"limit": 5}}, {})
+    assert {name: (folder(driver) / name).read_text().strip() for name in files} == files

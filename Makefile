@@ -2,7 +2,7 @@
 PREFIX ?= /usr/local
 PYTHON = .venv/bin/python
 
-.PHONY: setup setup-dev hello test unit lint format bench attacks faults fuzz e2e vm-test conformance conformance-matrix man completion verbs-doc install clean
+.PHONY: setup setup-dev hello test unit lint format bench attacks faults fuzz e2e e2e-matrix vm-test conformance conformance-matrix man completion verbs-doc install clean
 
 setup:
 	@tools/setup
@@ -47,6 +47,13 @@ bench: setup
 e2e: setup
 	@tools/clients
 	@$(PYTHON) -m pytest -q tests/clients
+
+# The same scenarios over both, counted by client; the exit status tells whether they differ.
+e2e-matrix: setup
+	@tools/clients
+	@rm -rf build/e2e
+	@for runtime in .venv/bin/pyoci runc; do RUNTIME=$$runtime $(PYTHON) -m pytest -q tests/clients || true; done
+	@$(PYTHON) -m tests.clients.tally
 
 # RUNTIME: whom to ask. VALIDATION: a folder of built validation programs, run as well.
 conformance: setup

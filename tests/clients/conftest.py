@@ -6,19 +6,41 @@ busybox; daemons are started once a session and ended by pid. RUNTIME=runc runs 
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.clients import tally
 from tests.clients.cell import Cell, end_strays, leftover_cgroups, need
 from tests.clients.clients import Buildah, Ctr, Docker, Engine, Podman, RemappedDocker, RootlessPodman
 from tests.clients.cri import PAUSE, PLUGINS, Cri
 from tests.clients.images import write_oci_layout, write_rootfs
 from tests.clients.table import write_files
+
+CLIENT_OF = pytest.StashKey[dict[str, str]]()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    config.stash[CLIENT_OF] = {item.nodeid: tally.client_of(item) for item in items if "tests/clients/" in item.nodeid}
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """Count what each client came to, and keep it for `make e2e-matrix`."""
+    clients, results = config.stash.get(CLIENT_OF, {}), {}
+    for key, outcome in (("passed", "passed"), ("skipped", "skipped"), ("failed", "failed"), ("error", "failed")):
+        for report in terminalreporter.stats.get(key, []):
+            if report.nodeid in clients:
+                results[report.nodeid] = [clients[report.nodeid], outcome]
+    if results:
+        name = Path(os.environ.get("RUNTIME", "pyoci")).name
+        tally.write(name, results)
+        terminalreporter.write_line("\n".join(tally.table(name, results)))
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.clients.cell import cgroup_file, until
+from tests.clients.cell import CGROUP, cgroup_file, until
 from tests.clients.clients import SLEEPER, Ctr, sh
 from tests.clients.images import IMAGE
 
@@ -165,6 +165,26 @@ def test_config_of_ones_own_is_run_as_it_is(ctr: Ctr, tmp_path: Path, rootfs: Pa
     result = ctr("run", *flags, id, check=False)
     assert (result.returncode, result.stdout) == (9, "mine\n"), result.stderr
     assert json.loads((tmp_path / "state").read_text())["id"] == id
+
+
+def test_ids_are_mapped(ctr: Ctr) -> None:
+    script = "cat /proc/self/uid_map /proc/self/gid_map; id -u; touch /made && stat -c %u /made /etc"
+    words = ctr.run(*sh(script), flags=("--uidmap", "0:100000:65536", "--gidmap", "0:200000:65536")).stdout.split()
+    assert words == ["0", "100000", "65536", "0", "200000", "65536", "0", "0", "0"]
+
+
+def test_cgroup_is_the_one_that_is_named(ctr: Ctr) -> None:
+    with ctr.kept(flags=("--cgroup", f"/{CGROUP}/named/deep")) as id:
+        lines = Path(f"/proc/{ctr.pid(id)}/cgroup").read_text().splitlines()
+        assert {line.split(":", 2)[2] for line in lines} == {f"/{CGROUP}/named/deep"}
+
+
+def test_root_filesystem_of_ones_own(ctr: Ctr, tmp_path: Path, rootfs: Path) -> None:
+    (tmp_path / "root").mkdir()
+    subprocess.run(["tar", "-C", tmp_path / "root", "-xf", rootfs], check=True)
+    flags = ("--rm", "--runc-binary", ctr.runtime, "--rootfs", f"{tmp_path}/root")
+    result = ctr("run", *flags, next(ctr.names), *sh("sleep 0.1; hostname; echo new >/new"))
+    assert result.stdout.strip() and (tmp_path / "root/new").read_text() == "new\n"
 
 
 def test_lack_of_memory_is_an_event(ctr: Ctr, tmp_path: Path) -> None:

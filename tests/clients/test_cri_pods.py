@@ -11,7 +11,7 @@ from typing import Any
 from tests.clients.cell import CGROUP, e2e_runtime, until
 from tests.clients.clients import SLEEPER, sh
 from tests.clients.cri import Cri, Pod, Pods, on_both
-from tests.clients.cri_api import EXITED, HOST_TO_CONTAINER, NODE, NOT_READY, POD, READY, RUNNING, TARGET
+from tests.clients.cri_api import BIDIRECTIONAL, EXITED, HOST_TO_CONTAINER, NODE, NOT_READY, POD, READY, RUNNING, TARGET
 
 SERVE = sh("while :; do echo served | nc -l -p 8080; done")
 ASK = "i=0; while ! nc -w 1 {} 8080 </dev/null; do i=$((i+1)); test $i -lt 100 || exit 1; sleep 0.1; done"
@@ -192,6 +192,21 @@ def test_mount_of_the_host_arrives_in_a_container_that_asks_for_it(pods: Pods) -
             pods.cri.cell.run("umount", str(later))
         assert seen == ["seen", ""]
         return seen
+
+
+@on_both
+def test_mount_made_in_a_privileged_container_arrives_on_the_host(pods: Pods) -> Any:
+    files, name = pods.cri.folder.parent / "files", f"made-{pods.handler}"
+    mounts = [{"container_path": "/both", "host_path": str(files), "propagation": BIDIRECTIONAL}]
+    with pods.pod(security={"privileged": True}) as pod:
+        container = pod.run(security={"privileged": True}, mounts=mounts)
+        container.shell(f"mkdir /both/{name} && mount -t tmpfs made /both/{name} && touch /both/{name}/seen")
+        try:
+            seen = pods.cri.cell.run("ls", f"{files}/{name}").stdout
+        finally:
+            pods.cri.cell.run("umount", f"{files}/{name}")
+        assert seen == "seen\n"
+        return container.shell(f"ls /both/{name}")
 
 
 @on_both

@@ -91,7 +91,18 @@ class Cri:
             return bool(self.cell.run(*self.ctr("plugins", "ls"), check=False).returncode == 0)
 
         self.cell.daemon("containerd", "--config", f"{self.folder}/config.toml", ready=ready)
-        until(lambda: all(c.status for c in self.api("Status").status.conditions), "runtime and network are ready")
+        until(self.is_ready, "runtime and network are ready")
+
+    def is_ready(self) -> bool:
+        """Whether it takes pods; the plugin refuses every call until it has looked through what is there."""
+        try:
+            return all(condition.status for condition in self.api("Status").status.conditions)
+        except self.api.refusal:
+            return False
+
+    def left(self, handler: str) -> set[str]:
+        """Containers in a handler's state root; .seccomp beside them is a store of filters."""
+        return {path.name for path in self.state_root(handler).glob("*/[!.]*")}
 
     def stream(self, url: str, text: str = "") -> dict[str, str]:
         """What the other end of an Exec's or Attach's URL sends by channel, told a text on standard input."""
@@ -267,12 +278,13 @@ def on_both(scenario: Callable[[Pods], Any]) -> Callable[[Cri], None]:
     def test(cri: Cri) -> None:
         shown = []
         for handler in HANDLERS:
+            before = cri.left(handler)  # of a scenario that failed
             try:
                 shown.append(scenario(Pods(cri, handler)))
             except Exception as error:
                 error.add_note(f"with the handler {handler}")
                 raise
-            left = [path.name for path in cri.state_root(handler).glob("*/[!.]*")]  # .seccomp is a store of filters
+            left = cri.left(handler) - before
             assert not left, f"state left by the handler {handler}: {left}"
         assert shown[0] == shown[1], "\n".join(
             f"{handler}: {was}" for handler, was in zip(HANDLERS, shown, strict=True)

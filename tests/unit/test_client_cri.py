@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from tests.clients import cri_api
@@ -11,41 +9,41 @@ from tests.clients.cri import HANDLERS, on_both
 
 
 class Daemon:
-    """Stands for containerd."""
+    """Stands for containerd; keeps what each handler has left."""
 
     api = None
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self) -> None:
+        self.containers: dict[str, set[str]] = {handler: {"old"} for handler in HANDLERS}
 
-    def state_root(self, handler: str) -> Path:
-        return self.folder / handler
+    def left(self, handler: str) -> set[str]:
+        return set(self.containers[handler])
 
 
-def test_scenario_is_run_with_each_handler(tmp_path: Path) -> None:
+def test_scenario_is_run_with_each_handler() -> None:
     seen: list[str] = []
-    on_both(lambda pods: seen.append(pods.handler))(Daemon(tmp_path))
+    on_both(lambda pods: seen.append(pods.handler))(Daemon())
     assert tuple(seen) == HANDLERS
 
 
-def test_handlers_that_show_different_things_fail(tmp_path: Path) -> None:
+def test_handlers_that_show_different_things_fail() -> None:
     with pytest.raises(AssertionError, match="tested: tested\nrunc: runc"):
-        on_both(lambda pods: pods.handler)(Daemon(tmp_path))
+        on_both(lambda pods: pods.handler)(Daemon())
 
 
-def test_failure_says_with_which_handler(tmp_path: Path) -> None:
+def test_failure_says_with_which_handler() -> None:
     def scenario(pods) -> None:
         assert pods.handler == "tested"
 
     with pytest.raises(AssertionError) as caught:
-        on_both(scenario)(Daemon(tmp_path))
+        on_both(scenario)(Daemon())
     assert caught.value.__notes__ == ["with the handler runc"]
 
 
-def test_state_that_a_handler_leaves_fails(tmp_path: Path) -> None:
-    (tmp_path / "runc/k8s.io/left").mkdir(parents=True)
+def test_state_that_a_handler_leaves_fails() -> None:
+    daemon = Daemon()
     with pytest.raises(AssertionError, match="state left by the handler runc"):
-        on_both(lambda pods: None)(Daemon(tmp_path))
+        on_both(lambda pods: daemon.containers["runc"].add("new") if pods.handler == "runc" else None)(daemon)
 
 
 def test_messages_have_the_interfaces_field_numbers() -> None:

@@ -221,12 +221,42 @@ VERBS = (
     ),
     Verb(
         "events",
-        "ID",
+        "[ID]",
         "print what a container uses every few seconds, and when it runs out of memory",
         (
             Flag("stats", "bool", "print once what it uses, and return"),
             Flag("interval", "str", "how often, such as 5s (the default)", value="TIME"),
+            Flag(
+                "format",
+                "str",
+                "json, or prometheus with --stats",
+                short="f",
+                choices=("json", "prometheus"),
+                value="FORMAT",
+            ),
+            Flag("all", "bool", "with --stats: every container, in place of ID", short="a"),
         ),
+        least=0,
+    ),
+    Verb(
+        "top",
+        "",
+        "show what every container uses, kept up to date; one table where standard output is no terminal",
+        (
+            Flag("interval", "str", "how often it looks, such as 2s (the default)", value="TIME"),
+            Flag("count", "int", "end after so many tables", short="n", value="N"),
+            Flag("once", "bool", "print one table, and return"),
+            Flag(
+                "sort",
+                "str",
+                "name, cpu, memory, pids or io",
+                short="s",
+                choices=("name", "cpu", "memory", "pids", "io"),
+                value="ORDER",
+            ),
+        ),
+        least=0,
+        most=0,
     ),
     Verb(
         "spec",

@@ -57,6 +57,6 @@ def run(options: Options) -> int:
         out(text + (f"\nflags:\n{_flags(verb.flags)}" if verb.flags else "") + _more(verb.name))
         return 0
     out("usage: pyoci [GLOBAL FLAGS] COMMAND [FLAGS] [ARGUMENTS]\n\ncommands:\n")
-    out("".join(f"  {verb.name.ljust(10)}{verb.help}\n" for verb in VERBS))
+    out("".join(f"  {verb.name.ljust(12)}{verb.help}\n" for verb in VERBS))
     out(f"\nglobal flags:\n{_flags(GLOBALS)}")
     return 0

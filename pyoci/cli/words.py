@@ -197,25 +197,50 @@ WORDS = {
     ),
     "events": Words(
         (
-            "Prints, one JSON document a line, what a container uses: CPU, memory, processes, block I/O, network; and an "
+            "Prints, one JSON document a line, what a container uses: CPU, memory, processes, block I/O; and an "
             "event when the kernel has ended a process of it for lack of memory. It ends with the container.",
+            "With *--stats* it tells of this moment: as JSON, or as metrics for Prometheus, of one container or of all.",
         ),
-        examples=(("What a container uses now:", "pyoci events --stats web"),),
-        see=("pyoci-update(8)",),
+        examples=(
+            ("What a container uses now:", "pyoci events --stats web"),
+            ("All containers, for Prometheus:", "pyoci events --stats --all --format prometheus"),
+        ),
+        see=("pyoci-top(8)", "pyoci-update(8)"),
     ),
     "top": Words(
-        ("Shows what every container uses, the ones that use most at the top.",),
+        (
+            "Shows what every container uses: CPU time in percent of one processor, memory and its limit, processes and "
+            "threads, bytes read and written on block devices. What is not known is shown as a dash.",
+            "Keys: c, m, p, i and n sort by CPU, memory, processes, I/O and name, r turns the order round, j and k or the "
+            "arrows scroll, q quits. Where standard output is no terminal one plain table comes.",
+        ),
+        examples=(("One table, by memory:", "pyoci top --once --sort memory"),),
         see=("pyoci-events(8)", "pyoci-list(8)"),
     ),
     "checkpoint": Words(
         (
             "Has criu(8) write the processes of a running container to image files, from which *pyoci restore* makes them "
-            "again. criu is looked for in PATH.",
+            "again, and deletes the container. criu is looked for in PATH. A failure leaves the container running; "
+            "the folder of the images, or --work-path, then has dump.log.",
+        ),
+        examples=(
+            ("A checkpoint:", "pyoci checkpoint --image-path /var/tmp/web web"),
+            (
+                "Memory first, while it runs, then what has changed since:",
+                "pyoci checkpoint --pre-dump --image-path /var/tmp/web-1 web\n"
+                "pyoci checkpoint --parent-path ../web-1 --image-path /var/tmp/web-2 web",
+            ),
         ),
         see=("pyoci-restore(8)", "criu(8)"),
     ),
     "restore": Words(
-        ("Makes a container again, with its processes, from what *pyoci checkpoint* has written.",),
+        (
+            "Makes a container again, with its processes, from what *pyoci checkpoint* has written. Bind mounts, limits and "
+            "hooks are those of the bundle's config; the hooks prestart and createRuntime run again.",
+            "Standard files that were pipes or files of the host are replaced by those of the caller, a file by a file.",
+        ),
+        exits=(*EXITS, ("other", "Without --detach: the exit status of the container's program.")),
+        examples=(("Go on with it:", "pyoci restore --detach --image-path /var/tmp/web --bundle /srv/web web"),),
         see=("pyoci-checkpoint(8)", "criu(8)"),
     ),
     "spec": Words(

@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
+    from pyoci.lifecycle.usage import Usage
+
 
 def _event(kind: str, id: str, data: object = None) -> dict[str, Any]:
     return {"type": kind, "id": id, **({"data": data} if data is not None else {})}
@@ -23,6 +25,11 @@ def stats(root: str, id: str) -> dict[str, Any]:
     """
     with Found(root, id) as found:
         return _event("stats", id, stats_found(found))
+
+
+def of_usage(one: Usage) -> dict[str, Any]:
+    """The same event, of a container that has been looked at."""
+    return _event("stats", one.id, one.stats)
 
 
 def stats_found(found: Found) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import subprocess
 import time
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 
 from pyoci.cgroups.hierarchies import read_hierarchies
+from pyoci.cgroups.stats_v2 import stats_v2
 from tests.conftest import PATIENCE, Bundle, Bundles, runtime_path, said, snapshot
 
 TOP = Path("/sys/fs/cgroup")
@@ -302,6 +304,57 @@ def test_statistics(bundle: Bundle) -> None:
     assert data["memory"]["usage"]["limit"] == 64 * MEBI and 0 < data["memory"]["usage"]["usage"] < 64 * MEBI
     assert data["pids"] == {"current": 1, "limit": 9} and data["cpu"]["usage"]["total"] > 0
     assert set(data["memory"]["raw"]) >= {"anon", "file"} and "cpuset" in data
+
+
+def leaves(value: Any, path: str = "") -> list[tuple[str, Any]]:
+    """Every number of a JSON document with its place, in its order."""
+    if isinstance(value, dict):
+        return [leaf for key, inner in value.items() for leaf in leaves(inner, f"{path}.{key}")]
+    if isinstance(value, list):
+        return [leaf for i, inner in enumerate(value) for leaf in leaves(inner, f"{path}[{i}]")]
+    return [(path, value)]
+
+
+def test_statistics_of_the_same_group_are_those_of_runc(bundle: Bundle) -> None:
+    """Frozen, so that nothing counts on between the two looks."""
+    if shutil.which("runc") is None:
+        pytest.skip("runc is not installed")
+    runc = ("runc", "--root", f"{bundle.root}-runc")
+    limits(
+        bundle,
+        memory={"limit": 64 * MEBI, "swap": 96 * MEBI},
+        pids={"limit": 9},
+        cpu={"quota": 50000, "period": 100000},
+    )
+    bundle.args("sh", "-c", "dd if=/dev/zero of=/written bs=1M count=1 conv=fsync; sleep 100")
+    quiet: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    subprocess.run([*runc, "run", "--detach", "--bundle", bundle.path, bundle.name], check=True, **quiet)
+    try:
+        time.sleep(0.5 * PATIENCE)
+        subprocess.run([*runc, "pause", bundle.name], check=True)
+        directory = f"/sys/fs/cgroup{bundle.config['linux']['cgroupsPath']}"
+        for _ in range(20):  # the kernel counts what it had put off, also of frozen processes
+            before = stats_v2(directory)
+            told = subprocess.run([*runc, "events", "--stats", bundle.name], check=True, capture_output=True).stdout
+            theirs, after = json.loads(told)["data"], stats_v2(directory)
+            # runc tells of pressure since 1.2, and of the most memory since 1.3
+            newer = [f".{what}.psi." for what in ("cpu", "memory", "blkio") if "psi" not in theirs[what]]
+            newer += [".memory.usage.max"] if "max" not in theirs["memory"]["usage"] else []
+            looks = [
+                [leaf for leaf in leaves(value) if not leaf[0].startswith(tuple(newer))]
+                for value in (before, theirs, after)
+            ]
+            keys = [[path for path, _ in look] for look in looks]
+            assert keys[0] == keys[1] == keys[2]  # their order counts too
+            differ = [row for row in zip(*looks, strict=True) if row[1] not in (row[0], row[2])]
+            # runc's own program can be charged to the group, and is mapped only while it runs
+            differ = [row for row in differ if row[0][0] != ".memory.raw.file_mapped"]
+            if not differ:
+                break
+        assert not differ
+    finally:
+        subprocess.run([*runc, "resume", bundle.name], check=False, **quiet)
+        subprocess.run([*runc, "delete", "--force", bundle.name], check=True, **quiet)
 
 
 def test_running_out_of_memory_is_an_event(bundle: Bundle) -> None:

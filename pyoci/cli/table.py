@@ -105,6 +105,25 @@ _CREATE = (
     Flag("no-new-keyring", "bool", "keep the caller's session keyring"),
 )
 
+_CRIU = (
+    Flag("image-path", "str", "folder of the checkpoint (default: ./checkpoint)", value="DIR"),
+    Flag("work-path", "str", "folder of criu's logs (default: the same)", value="DIR"),
+    Flag("tcp-established", "bool", "keep established TCP connections"),
+    Flag("ext-unix-sk", "bool", "allow Unix sockets that lead out"),
+    Flag("shell-job", "bool", "allow a terminal that is the caller's"),
+    Flag("lazy-pages", "bool", "fetch memory when it is used (userfaultfd)"),
+    Flag("file-locks", "bool", "keep file locks"),
+    Flag(
+        "manage-cgroups-mode",
+        "str",
+        "soft (the default), full, strict or ignore",
+        choices=("soft", "full", "strict", "ignore", ""),
+        value="MODE",
+    ),
+    Flag("empty-ns", "list", "namespace whose properties are left out: network, which always is", value="NAMESPACE"),
+    Flag("auto-dedup", "bool", "drop memory from the images that is stored twice, or has been restored"),
+)
+
 VERBS = (
     Verb("create", "ID", "create a container that waits for start", _CREATE),
     Verb("start", "ID", "run the program of a created container"),
@@ -257,6 +276,37 @@ VERBS = (
         ),
         least=0,
         most=0,
+    ),
+    Verb(
+        "checkpoint",
+        "ID",
+        "write a running container into files, and delete it (needs criu)",
+        (
+            *_CRIU,
+            Flag("parent-path", "str", "folder of the pre-dump before, as seen from --image-path", value="DIR"),
+            Flag("leave-running", "bool", "let it go on afterwards"),
+            Flag("pre-dump", "bool", "write its memory alone, and let it go on"),
+            Flag("tcp-skip-in-flight", "bool", "leave out TCP connections that are being made"),
+            Flag("link-remap", "bool", "give open files that were deleted a name again"),
+            Flag("page-server", "str", "where a page server is, to send memory to", value="ADDRESS:PORT"),
+            Flag("status-fd", "int", "fd that gets a zero byte when lazy pages are ready", value="FD"),
+        ),
+    ),
+    Verb(
+        "restore",
+        "ID",
+        "go on with a container from a checkpoint (needs criu)",
+        (
+            *_CRIU,
+            Flag("bundle", "str", "folder that holds config.json (default: the current one)", short="b", value="DIR"),
+            Flag("detach", "bool", "return once it runs", short="d"),
+            Flag("pid-file", "str", "file that gets the pid of init", value="FILE"),
+            Flag("console-socket", "str", "Unix socket that gets the terminal's master", value="SOCKET"),
+            Flag("no-subreaper", "bool", "of runc, passed over: pyoci never becomes a subreaper"),
+            Flag("no-pivot", "bool", "of runc, passed over: criu makes the root"),
+            Flag("lsm-profile", "str", "label of a security module in place of the stored one", value="TYPE:LABEL"),
+            Flag("lsm-mount-context", "str", "SELinux context of mounts in place of the stored one", value="CONTEXT"),
+        ),
     ),
     Verb(
         "spec",

@@ -25,6 +25,7 @@ VERSION = 1
 STATE = "state.json"
 _FIRST = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_+")
 _OTHER = _FIRST | frozenset(".-")
+_FRESH = 200_000_000  # nanoseconds
 _MAX_ID = 255  # a file name (NAME_MAX)
 
 
@@ -309,16 +310,21 @@ class Entry:
         for _ in range(1000):
             if stamp[0]:
                 break
-            if posix.fstat(self.fd).st_nlink == 0:
+            st = posix.fstat(self.fd)
+            if st.st_nlink == 0:
                 raise StateError("container does not exist", where=self.dir_path)
             try:
                 fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 fcntl.flock(self.fd, fcntl.LOCK_UN)
-                return self.stamp()  # nobody is at work: what is there stays as it is
+                stamp = self.stamp()
+                # Nobody is at work: what is there stays as it is. But who has just made the folder may not have locked it yet.
+                if stamp[0] or native.lib.pyoci_now() - st.st_mtime_ns > _FRESH:
+                    return stamp
             except BlockingIOError:
-                import time
+                pass
+            import time
 
-                time.sleep(0.001)
+            time.sleep(0.001)
             stamp = self.stamp()
         return stamp
 

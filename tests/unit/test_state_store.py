@@ -5,6 +5,7 @@ import os
 import posix
 import stat
 import threading
+import time
 
 import pytest
 
@@ -38,6 +39,32 @@ def sample():
 def document(**changes):
     doc = {**sample().document(), **changes}
     return json.dumps({k: v for k, v in doc.items() if v is not ...}).encode()
+
+
+def test_a_look_at_a_folder_just_made_waits_for_who_makes_the_container(store, entry):
+    """Its maker has not locked it yet."""
+
+    def make():
+        time.sleep(0.05)
+        entry.lock()
+        time.sleep(0.05)
+        entry.write(sample())
+        entry.unlock()
+
+    maker = threading.Thread(target=make)
+    maker.start()
+    with store.open("c1") as seen:
+        assert seen.settled()[0] and seen.read().id == "c1"
+    maker.join()
+
+
+def test_a_folder_that_nobody_fills_is_taken_as_it_is_after_a_moment(store, entry):
+    begin = time.monotonic()
+    with store.open("c1") as seen:
+        assert seen.settled() == (0, 0, 0)
+        assert 0.1 < time.monotonic() - begin < 5
+        begin = time.monotonic()
+        assert seen.settled() == (0, 0, 0) and time.monotonic() - begin < 0.1
 
 
 def test_a_state_reads_back_equal(entry):

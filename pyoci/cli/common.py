@@ -46,6 +46,7 @@ def create_request(options: Options) -> CreateRequest:
     request.no_new_keyring = options.on("no-new-keyring")
     request.cgroup_manager = options.globals.get("cgroup-manager") or "cgroupfs"
     request.systemd_cgroup = bool(options.globals.get("systemd-cgroup")) or request.cgroup_manager == "systemd"
+    request.userns_remap = options.globals.get("userns-remap") or ""
     request.warn = warner(options)
     return request
 

@@ -91,6 +91,12 @@ GLOBALS = (
         value="MODE",
     ),
     Flag("criu", "str", "of older runc, passed over: criu is looked for in PATH", value="FILE"),
+    Flag(
+        "userns-remap",
+        "str",
+        "give containers that have no user namespace one: default, USER[:GROUP], UID:SIZE",
+        value="WHOSE",
+    ),
     Flag("version", "bool", "print the version", short="v"),
     Flag("help", "bool", "print this help", short="h"),
 )

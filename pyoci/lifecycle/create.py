@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from pyoci.resctrl import Resctrl
 
 GATE = "start.sock"
+_REMAP = "org.pyoci.userns-remap"  # an annotation, see remap
 
 
 class Creation:
@@ -56,6 +57,7 @@ class Creation:
         self.moved: Moved | None = None
         self.class_of_service: Resctrl | None = None
         self.aside = False
+        self.idmap_root = False  # by --userns-remap
         self.hooked = False
         self.stdio: list[int] = []
         self.console_fd = -1
@@ -68,6 +70,11 @@ class Creation:
         r = self.request
         check_id(r.id)
         self.read()
+        annotations = self.spec.data.get("annotations")
+        if r.userns_remap or (type(annotations) is dict and _REMAP in annotations):
+            from pyoci.lifecycle import remap
+
+            remap.apply(self)
         if r.notify_socket:
             from pyoci.lifecycle.notify import amend
 
@@ -81,6 +88,7 @@ class Creation:
         rootfs = self._rootfs()
         self._compile_cgroups()
         options = Options(r.id, rootfs)
+        options.idmap_root = self.idmap_root
         options.no_pivot = r.no_pivot
         options.no_new_keyring = r.no_new_keyring
         options.keep_fds = r.listen_fds + r.preserve_fds

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import posix
 
 from pyoci import native
 from pyoci.errors import KernelError
+from pyoci.paths import decode
 from pyoci.plan.kernel import CLONE_NEWUSER
 
 TYPE_CHECKING = False
@@ -29,8 +31,60 @@ def apply(tree: int, item: Input) -> None:
     userns = user_namespace(*item.idmap, item.where)
     try:
         native.idmap(tree, userns, item.idmap_all, item.where)
+    except KernelError as e:
+        if e.errno == errno.EINVAL:
+            _name_filesystem(e, item)
+        raise
     finally:
         posix.close(userns)
+
+
+def _name_filesystem(e: KernelError, item: Input) -> None:
+    """The kernel says only that something of the tree cannot be mapped: tell what there is, and the way out."""
+    kinds = filesystems(item.path, item.recursive and item.idmap_all)
+    if not kinds:
+        return
+    e.why = f"{e.why}: {item.path} is on {' and '.join(kinds)}"
+    e.todo = "put it on a filesystem that can be id-mapped, such as ext4, xfs, btrfs or tmpfs"
+    if "overlay" in kinds:
+        e.todo += "; or have the engine map its layers: dockerd --userns-remap, podman --userns"
+    if item.where == "root.path":
+        e.todo += "; or drop --userns-remap"
+
+
+def filesystems(path: str, below: bool) -> list[str]:
+    """Types of the filesystem that a path is on, and of those mounted below it; none where it cannot be told."""
+    try:
+        fd = posix.open(path, posix.O_PATH | posix.O_CLOEXEC)
+        try:
+            info = read_text(f"/proc/self/fdinfo/{fd}")
+            real = posix.readlink(f"/proc/self/fd/{fd}")
+        finally:
+            posix.close(fd)
+        rows = read_text("/proc/self/mountinfo").splitlines()
+    except OSError:
+        return []
+    mount = info.partition("mnt_id:")[2].split()[0]
+    found: dict[str, None] = {}
+    for row in rows:
+        left, _, right = row.partition(" - ")
+        fields = left.split()
+        place = fields[4].replace("\\040", " ")
+        if fields[0] == mount or (below and place.startswith(f"{real}/")):
+            found[right.split()[0]] = None
+    return list(found)
+
+
+def read_text(path: str) -> str:
+    """The whole of a file; bytes that are no UTF-8 as PEP 383 has them."""
+    fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
+    try:
+        parts = []
+        while part := posix.read(fd, 1 << 16):
+            parts.append(part)
+        return decode(b"".join(parts))
+    finally:
+        posix.close(fd)
 
 
 def user_namespace(uid_map: bytes, gid_map: bytes, where: str) -> int:

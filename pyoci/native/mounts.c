@@ -135,11 +135,16 @@ OPF(rootfs)
 		c->slots[SLOT_ROOTFS] = target;
 		return 0;
 	}
-	int tree = clone_tree(target, "", 1);
+	int tree;
+	if (op->flags & FLAG_FROM_SLOT)
+		tree = op->c >= 0 && op->c < PLAN_MAX_SLOTS ? c->slots[op->c] : -EBADF;
+	else
+		tree = clone_tree(target, "", 1);
 	if (tree < 0)
 		return fail(c, tree, "open_tree", path);
 	/* never shared: pivot_root(2) refuses that, and nothing mounted below may reach the host */
-	const struct attr own = { .propagation = (uint64_t)op->b, .recursive = op->a == TREE_DETACHED };
+	int all = op->a == TREE_DETACHED || op->flags & FLAG_RECURSIVE;
+	const struct attr own = { .propagation = (uint64_t)op->b, .recursive = all };
 	int r = op->a == TREE_DETACHED ? set_attr(c, tree, own) : attach_with(c, tree, target, path, &own, 1);
 	sys(__NR_close, target);
 	c->slots[SLOT_ROOTFS] = tree;

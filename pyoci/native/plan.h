@@ -136,7 +136,7 @@ enum plan_flag {
 	FLAG_NO_SYMLINKS = 4,  /* the target must be an ordinary path, no symlink in it */
 	FLAG_ALLOW_PROC = 8,   /* the target may lie on procfs (known list only) */
 	FLAG_REPLACE = 16,     /* replace what stands at the target (symlink, device) */
-	FLAG_FROM_SLOT = 32,   /* the source is the fd in slot a */
+	FLAG_FROM_SLOT = 32,   /* the source is the fd in slot a (c of ROOTFS) */
 	FLAG_EXEC_CONSOLE = 64,/* the pty comes from the running container's /dev/pts */
 	FLAG_IGNORE_ERROR = 128,
 	FLAG_COPY_UP = 512,    /* what the target holds is copied into the new filesystem */

@@ -52,12 +52,13 @@ class HostFacts:
 class Options:
     """What the command line adds to the config.
 
-    `rootfs` is the absolute path of root.path; rows and columns of the terminal are 0 when unknown.
+    `rootfs` is the absolute path of root.path; `idmap_root` shows it with the container's ids; rows and columns of the terminal are 0 when unknown.
     """
 
     __slots__ = (
         "container_id",
         "has_console_socket",
+        "idmap_root",
         "keep_fds",
         "listen_fds",
         "no_new_keyring",
@@ -73,6 +74,7 @@ class Options:
         self.rootfs = rootfs
         self.has_console_socket = False
         self.strict = False  # refuse what the spec only lets a runtime warn of
+        self.idmap_root = False
         self.no_pivot = False
         self.no_new_keyring = False
         self.keep_fds = 0

@@ -26,7 +26,8 @@ UNSHARE = 3  #       a CLONE_NEW* flags
 SYNC = 4  #          a point number (POINT_*); waits for the parent
 PROPAGATION = 5  #   a MS_* propagation (MS_SLAVE...), on "/" of the new mount namespace; RECURSIVE flag
 ROOTFS = 6  #        s absolute host path; clones it (recursively), attaches, fills SLOT_ROOTFS; b MS_* propagation
-#                    of it or 0; a TREE_MOUNTED, or without a mount namespace of the container's own another TREE_*
+#                    of it or 0; a TREE_MOUNTED, or without a mount namespace of the container's own another TREE_*;
+#                    FROM_SLOT: c slot of a detached tree instead; RECURSIVE: the propagation
 MOUNT_FS = 7  #      s fstype, t target, u options ("k=v\0flag\0", first may be "source=…"), a MOUNT_ATTR_* set,
 #                    b slot to keep the mount fd in or -1, c MS_* propagation or 0; COPY_UP; KEEP_MODE
 MOUNT_BIND = 8  #    s source host path (or flag FROM_SLOT: a slot of a detached tree), t target,

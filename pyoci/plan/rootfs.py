@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pyoci.errors import ConfigError
-from pyoci.plan import ops
+from pyoci.plan import namespaces, ops
 from pyoci.plan.context import Context, at, clean, encode, unknown
 from pyoci.plan.kernel import (
     CLONE_NEWIPC,
@@ -84,8 +84,29 @@ def attach(ctx: Context) -> None:
         raise ConfigError("root filesystem cannot be the host's /", where="root.path", todo="name another directory")
     # As a slave its mount already is one of the host's, if that is shared; else it leaves the group.
     own = 0 if PROPAGATION.get(word, 0) & MS_SLAVE else MS_PRIVATE
+    raw = encode(rootfs, "root.path")
+    if ctx.options.idmap_root:
+        _attach_idmapped(ctx, rootfs, raw, own or MS_SLAVE)
+        return
     kind = ops.TREE_MOUNTED if ctx.own_mounts else ops.TREE_DETACHED if _mounts(ctx) else ops.TREE_OPENED
-    ctx.add(ops.ROOTFS, "root.path", s=encode(rootfs, "root.path"), a=kind, b=own)
+    ctx.add(ops.ROOTFS, "root.path", s=raw, a=kind, b=own)
+
+
+def _attach_idmapped(ctx: Context, rootfs: str, raw: bytes, own: int) -> None:
+    """ROOTFS of a tree that the parent has given the container's ids: the files keep their owners."""
+    if not ctx.new & CLONE_NEWNS:
+        raise ConfigError(
+            "id-mapped root filesystem without a mount namespace of its own",
+            where="linux.namespaces",
+            todo='add {"type": "mount"}, or drop the remapping',
+        )
+    maps = namespaces.id_maps(ctx.linux)
+    tree = ops.Input(ctx.slot(), "tree", rootfs, "root.path", recursive=True)
+    tree.idmap, tree.idmap_all = maps, True
+    ctx.plan.inputs.append(tree)
+    # The parent's clone is in one group with the host's mounts; the container's own clone would be a slave already.
+    flags = ops.FLAG_FROM_SLOT | ops.FLAG_RECURSIVE
+    ctx.add(ops.ROOTFS, "root.path", s=raw, a=ops.TREE_MOUNTED, b=own, c=tree.slot, flags=flags)
 
 
 def protect(ctx: Context) -> None:

@@ -305,8 +305,8 @@ class Container(Waitable):
         """Change its limits, all that are named or none.
 
         Args:
-            resources: as `linux.resources` of a config. What is not named, or is 0, stays as it is; device rules
-                cannot be changed and are passed over.
+            resources: as `linux.resources` of a config. What is not named, or is 0, stays as it is; so do device
+                rules on cgroup v1, where they could not be changed in one step.
 
         Raises:
             StateError: it is not running.

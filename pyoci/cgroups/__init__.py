@@ -22,6 +22,7 @@ class Disabled:
     late = False
     unit = ""
     user = False
+    changes_devices = False
 
     def paths(self) -> dict[str, str]:
         return {}

@@ -30,7 +30,8 @@ def change(driver: V2Driver, resources: dict[str, Any], stored: dict[str, Any]) 
         ConfigError: a value is wrong; nothing was changed.
         KernelError: the kernel refuses a value; every value is as it was.
     """
-    writes = [w for w in compile_v2(completed(resources, stored), "") if w.controller != "devices"]
+    every = compile_v2(completed(resources, stored), "")
+    writes = [w for w in every if w.controller != "devices"]
     _check_memory(driver.directory, resources, stored)
     old = [(w, back(driver.directory, w)) for w in writes]
     beside = [back(driver.directory, weight(w, "cpu.weight")) for w in writes if w.file == "cpu.idle"]
@@ -42,6 +43,8 @@ def change(driver: V2Driver, resources: dict[str, Any], stored: dict[str, Any]) 
             except OSError as e:
                 raise driver.refused(w, e) from None
             done += 1
+        if resources.get("devices"):  # in one step, so that there is none to take back
+            driver.filter_devices(every, True)
     except OCIError:
         for before in [*(before for _, before in reversed(old[:done])), *beside]:
             try:

@@ -23,6 +23,7 @@ class Group:
     late = False
     unit = ""
     user = False
+    changes_devices = False  # whether `update` takes device rules
 
     def __init__(self) -> None:
         self._paths: dict[str, str] = {}

@@ -28,8 +28,11 @@ class V2Driver(Group):
         path: the group's path below it, from `cgroup_path`.
     """
 
+    changes_devices = True
+
     def __init__(self, mountpoint: str, path: str) -> None:
         super().__init__()
+        self._found = False  # was there before
         self._mountpoint = mountpoint
         self.directory = mountpoint + path
         self._dirs = [self.directory]
@@ -58,6 +61,7 @@ class V2Driver(Group):
             except FileExistsError:
                 if at == self.directory:
                     self.check_unused(at)
+                    self._found = True
             except OSError as e:
                 raise failed("cannot create the cgroup", at, e) from None
 
@@ -133,9 +137,7 @@ class V2Driver(Group):
             ConfigError: there is no such file (`unified`).
             KernelError: the controller is not there, or the kernel refuses the value; `where` names it.
         """
-        rules = [(w.file == "devices.allow", w.value) for w in writes if w.controller == "devices"]
-        if rules:
-            self._filter_devices(rules)
+        self.filter_devices(writes, self._found)
         for w in writes:
             if w.controller == "devices":
                 continue
@@ -144,12 +146,29 @@ class V2Driver(Group):
             except OSError as e:
                 raise self.refused(w, e) from None
 
-    def _filter_devices(self, rules: list[tuple[bool, str]]) -> None:
+    def filter_devices(self, writes: Sequence[Write], again: bool) -> None:
+        """Have a program decide on devices, if there are rules for them.
+
+        Args:
+            writes: from `compile_v2`.
+            again: the group may have one already: it is replaced.
+
+        Raises:
+            KernelError: the kernel does not take it; the one before still holds.
+        """
+        rules = [(w.file == "devices.allow", w.value) for w in writes if w.controller == "devices"]
+        if not rules:
+            return
         from pyoci.cgroups.devicefilter import program
 
         fd = posix.open(self.directory, posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC)
         try:
-            r = native.device_filter(fd, program(rules))
+            if again:
+                from pyoci.cgroups.deviceprograms import replace
+
+                r = replace(fd, program(rules))
+            else:
+                r = native.device_filter(fd, program(rules))
         finally:
             posix.close(fd)
         if r == -errno.EPERM and not may_filter():
@@ -209,7 +228,7 @@ class V2Driver(Group):
         return KernelError(f"cannot set {w.file}", where=w.where, why=why, todo=todo)
 
     def update(self, resources: dict[str, Any], stored: dict[str, Any] | None = None) -> None:
-        """Change limits of the running group: all that are named, or none (`linux.resources`, without devices).
+        """Change limits of the running group: all that are named, or none (`linux.resources`).
 
         Args:
             resources: what to change.

@@ -18,8 +18,8 @@ def update(root: str, id: str, resources: dict[str, Any], rdt: dict[str, str] | 
     Args:
         root: state root.
         id: container id.
-        resources: as `linux.resources` of a config. What is not named, or is 0, stays as it is; device
-            rules cannot be changed and are passed over.
+        resources: as `linux.resources` of a config. What is not named, or is 0, stays as it is; so do device
+            rules on cgroup v1, where they could not be changed in one step.
         rdt: l3CacheSchema and memBwSchema of linux.intelRdt, those that are to change.
 
     Raises:
@@ -40,11 +40,12 @@ def update_found(found: Found, resources: dict[str, Any], rdt: dict[str, str] | 
     config = jsontext.loads(found.entry.read_blob("config.json"), "config.json")
     linux = config.setdefault("linux", {})
     stored = linux.get("resources") or {}
+    driver = found.driver()
     if rdt:
         _with_rdt(found, resources, linux, rdt)
     else:
-        found.driver().update(_named(resources), stored)
-    new = {key: value for key, value in resources.items() if key != "devices"}
+        driver.update(_named(resources), stored)
+    new = {key: value for key, value in resources.items() if key != "devices" or driver.changes_devices}
     linux["resources"] = _merged(stored, new)  # it tells the limits in force; the bundle's own stays as it is
     found.entry.write_blob("config.json", jsontext.dumps(config).encode("utf-8", "backslashreplace"))
 

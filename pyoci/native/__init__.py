@@ -74,17 +74,29 @@ def idle(flags: int) -> tuple[int, int]:
     return check(lib.pyoci_idle(flags, pidfd), "cannot make a namespace", "", "see namespaces(7)"), pidfd[0]
 
 
-def device_filter(cgroup_fd: int, program: bytes) -> int:
+def device_filter(cgroup_fd: int, program: bytes, old_fd: int = -1) -> int:
     """Have a program decide on devices in a cgroup v2 (see cgroups.devicefilter).
 
     Args:
         cgroup_fd: the group's directory.
         program: instructions, 8 bytes each.
+        old_fd: program that it takes the place of, or -1.
 
     Returns:
         0, or a negative errno.
     """
-    return int(lib.pyoci_bpf_device(cgroup_fd, program, len(program) // 8, -1))
+    return int(lib.pyoci_bpf_device(cgroup_fd, program, len(program) // 8, old_fd))
+
+
+def bpf(command: int, attr: bytearray) -> int:
+    """bpf(2); `attr` is a `buffer`. Gives what the kernel does, or a negative errno."""
+    return int(lib.pyoci_bpf(command, ffi.from_buffer(attr), len(attr)))
+
+
+def buffer(size: int) -> tuple[bytearray, int]:
+    """Zeroed memory that the kernel may write to, and its address; it lives as long as the object."""
+    memory = bytearray(size)
+    return memory, int(ffi.cast("uintptr_t", ffi.from_buffer(memory)))
 
 
 def setns(fd: int, kind: int) -> None:

@@ -386,6 +386,12 @@ int pyoci_bpf_device(int cgroup_fd, const void *insns, unsigned count, int old_f
 	return (int)r;
 }
 
+/* bpf(2), for what is rarely needed; the caller makes the attributes. */
+int pyoci_bpf(int command, void *attr, unsigned size)
+{
+	return (int)sys(__NR_bpf, command, attr, size);
+}
+
 /* Moves the calling thread alone. */
 int pyoci_setns(int fd, int type)
 {

@@ -41,6 +41,7 @@ int pyoci_ns_type(int fd);
 int pyoci_idmap(int tree, int userns, int recursive);
 int pyoci_idle(uint64_t flags, int *pidfd);
 int pyoci_bpf_device(int cgroup_fd, const void *insns, unsigned count, int old_fd);
+int pyoci_bpf(int command, void *attr, unsigned size);
 int pyoci_setns(int fd, int type);
 int pyoci_hook(const char *path, char *const *argv, char *const *envp, int stdin_fd, long timeout_ms, int stop_fd,
 	       int *status, char *out, size_t out_size);

@@ -380,3 +380,44 @@ def test_state_and_features_say_what_it_is(bundle: Bundle) -> None:
     kept = json.loads((bundle.root / bundle.name / "state.json").read_text())
     assert kept["cgroup_paths"] == {"unified": str(group(bundle))}
     assert json.loads(bundle.command("features").stdout)["linux"]["cgroup"]["v2"] is True
+
+
+OPENED = "(: </dev/none) 2>&1 | grep -q 'not permitted' || echo none; (: </dev/full) 2>&1 | grep -q 'not permitted' || echo full"
+NONE = {"type": "c", "major": 1, "minor": 12}
+
+
+def with_none(bundle: Bundle, *rules: dict[str, Any]) -> Bundle:
+    """With /dev/none, for which there is no driver: EPERM comes from the cgroup."""
+    bundle.config["linux"]["devices"] = [{"path": "/dev/none", "fileMode": 0o666, **NONE}]
+    return limits(bundle, devices=[{"allow": False, "access": "rwm"}, *rules])
+
+
+def test_device_rules_of_an_update_take_the_place_of_those_before(bundle: Bundle, tmp_path: Path) -> None:
+    with_none(bundle).running()
+    assert bundle.inside(OPENED).split() == ["full"]
+    file = tmp_path / "resources.json"
+    allow, deny = {"allow": True, "access": "rw", **NONE}, {"allow": False, "access": "rwm"}
+    for rules, opened in (([deny, allow], ["none", "full"]), ([deny], ["full"]), ([{"allow": True}], ["none", "full"])):
+        file.write_text(json.dumps({"devices": rules}))
+        changed = bundle.command("update", "--resources", str(file), bundle.name)
+        assert changed.returncode == 0, changed.stderr
+        assert bundle.inside(OPENED).split() == opened
+        kept = json.loads((bundle.root / bundle.name / "config.json").read_text())
+        assert kept["linux"]["resources"]["devices"] == rules
+    file.write_text(json.dumps({"devices": [deny], "memory": {"limit": 1 << 30}, "cpu": {"cpus": "4000"}}))
+    assert bundle.command("update", "--resources", str(file), bundle.name).returncode == 1
+    assert bundle.inside(OPENED).split() == ["none", "full"], "all or none"
+
+
+def test_device_rules_in_a_group_that_was_there_replace_those_of_before(bundles: Bundles) -> None:
+    first, second = with_none(bundles()), with_none(bundles(), {"allow": True, "access": "rw", **NONE})
+    parent = TOP / bundles.cgroup.strip("/")
+    (parent / "same").mkdir(parents=True, exist_ok=True)
+    for bundle, opened in ((first, ["full"]), (second, ["none", "full"])):
+        bundle.config["linux"]["cgroupsPath"] = f"{bundles.cgroup}/same"
+        assert bundle.sh(f"{OPENED}; sleep 100").create().returncode == 0, bundle.output()
+        assert bundle.command("start", bundle.name).returncode == 0
+        eventually(lambda bundle=bundle, opened=opened: bundle.output().split() == opened)
+        # killed, not deleted: the group stays, with its program
+        bundle.command("kill", bundle.name, "KILL")
+        bundle.wait("stopped")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import posix
+from socket import AF_UNIX, SOCK_STREAM, socket
 
 from jeepney import DBusAddress, MatchRule, MessageType, Properties, message_bus, new_method_call
-from jeepney.io.blocking import DBusConnection, open_dbus_connection
+from jeepney.bus import get_bus
+from jeepney.io.blocking import DBusConnection
 
 from pyoci.errors import OCIError
 
@@ -142,7 +144,7 @@ def _connect(user: bool) -> DBusConnection:
     try:
         if not address:
             raise OSError("neither XDG_RUNTIME_DIR nor DBUS_SESSION_BUS_ADDRESS is set")
-        return open_dbus_connection(bus=address, auth_timeout=_PATIENCE)
+        return DBusConnection(_authenticated(get_bus(address)))
     except Exception as e:  # jeepney has errors of its own for addresses and refused logins
         why = e.strerror if isinstance(e, OSError) and e.strerror else str(e)
         raise OCIError(
@@ -151,3 +153,31 @@ def _connect(user: bool) -> DBusConnection:
             why=f"{address}: {why}" if address else why,
             todo=todo,
         ) from None
+
+
+def _authenticated(address: str) -> socket:
+    """A connection to a bus that knows who we are by the socket, not by what we say.
+
+    Root of a user namespace does not know which uid the bus sees, and a wrong one is refused: so none is told
+    (D-Bus specification, "EXTERNAL").
+
+    Raises:
+        OSError: there is no bus, or it does not let us in.
+    """
+    connection = socket(AF_UNIX, SOCK_STREAM)
+    try:
+        connection.settimeout(_PATIENCE)
+        connection.connect(address)
+        connection.sendall(b"\0AUTH EXTERNAL\r\nDATA\r\n")
+        said = b""
+        while b"OK " not in said or not said.endswith(b"\r\n"):
+            part = connection.recv(512)
+            if not part or b"REJECTED" in said + part or len(said) > 4096:
+                raise OSError("it does not let this caller in")
+            said += part
+        connection.sendall(b"BEGIN\r\n")
+        connection.settimeout(None)
+    except BaseException:
+        connection.close()
+        raise
+    return connection

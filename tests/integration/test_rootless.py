@@ -64,13 +64,15 @@ class Rootless:
         (self.path / "config.json").write_text(json.dumps(self.config))
         subprocess.run(["chown", "-R", f"{self.uid}:{self.gid}", self.path], check=True)
 
-    def command(self, *args: str, delegated: bool = True) -> subprocess.CompletedProcess[str]:
-        """Run pyoci as the user: as a service of the user's systemd, or from where these tests run."""
+    def command(
+        self, *args: str, delegated: bool = True, inside: tuple[str, ...] = ()
+    ) -> subprocess.CompletedProcess[str]:
+        """Run pyoci as the user, by `inside`: as a service of the user's systemd, or from where these tests run."""
         self.save()
-        inside = ["systemd-run", "--user", "--pipe", "--wait", "--quiet", "--collect", "--property=Delegate=yes"]
-        inside += [f"--working-directory={self.path}"]
+        service = ["systemd-run", "--user", "--pipe", "--wait", "--quiet", "--collect", "--property=Delegate=yes"]
+        service += [f"--working-directory={self.path}"]
         command = ["runuser", "-u", USER, "--", "env", "-C", str(self.path), f"XDG_RUNTIME_DIR={RUNTIME}"]
-        command += [*(inside if delegated else []), runtime_path(), *args]
+        command += [*(service if delegated else []), *inside, runtime_path(), *args]
         return subprocess.run(command, capture_output=True, text=True, timeout=60 * PATIENCE, stdin=subprocess.DEVNULL)
 
     def shown(self, script: str, *flags: str) -> str:
@@ -79,13 +81,13 @@ class Rootless:
         assert (result.returncode, result.stderr) == (0, "")
         return result.stdout
 
-    def running(self, *flags: str, **resources: Any) -> dict[str, Any]:
-        """Have it sleep; gives its state."""
+    def running(self, *flags: str, inside: tuple[str, ...] = (), **resources: Any) -> dict[str, Any]:
+        """Have it sleep, started by `inside`; gives its state."""
         self.config["process"]["args"] = ["sleep", "1000"]
         self.config["linux"]["resources"] = resources
         # detached, with files for its output: the pipes of a service's command would wait for it
         self.save()
-        script = f"{runtime_path()} {' '.join(flags)} run --detach {self.name} </dev/null >out 2>&1"
+        script = f"{' '.join((*inside, runtime_path(), *flags))} run --detach {self.name} </dev/null >out 2>&1"
         command = ["runuser", "-u", USER, "--", "env", f"XDG_RUNTIME_DIR={RUNTIME}", "systemd-run", "--user", "--wait"]
         command += ["--quiet", "--collect", "--property=Delegate=yes", "--property=KillMode=process"]
         command += [f"--working-directory={self.path}", "sh", "-c", script]
@@ -209,3 +211,85 @@ with Runtime().create({id!r}, {bundle!r}, stdout=PIPE) as container:
     container.start()
     print(container.stdout.read().decode(), container.wait(100))
 """
+
+
+# as `podman unshare`: root of a namespace of the user's, with mounts of its own
+UNSHARE = ("unshare", "--user", "--map-root-user", "--map-auto", "--mount")
+
+
+def seeming(rootless: Rootless) -> Rootless:
+    """A config without a user namespace, to be run where the caller seems to be root."""
+    linux = rootless.config["linux"]
+    linux["namespaces"] = [n for n in linux["namespaces"] if n["type"] != "user"]
+    del linux["uidMappings"], linux["gidMappings"]
+    return rootless
+
+
+def test_pause_update_and_statistics(rootless: Rootless) -> None:
+    group = rootless.group(rootless.running(pids={"limit": 19})["pid"])
+    for verb, status in (("pause", "paused"), ("resume", "running")):
+        result = rootless.command(verb, rootless.name)
+        assert result.returncode == 0, result.stderr
+        assert json.loads(rootless.command("state", rootless.name).stdout)["status"] == status
+    result = rootless.command("update", "--pids-limit", "23", "--memory", "80m", rootless.name)
+    assert result.returncode == 0, result.stderr
+    assert (group / "pids.max").read_text() == "23\n" and (group / "memory.max").read_text() == f"{80 << 20}\n"
+    data = json.loads(rootless.command("events", "--stats", rootless.name).stdout)["data"]
+    assert data["pids"] == {"current": 1, "limit": 23}
+
+
+def test_groups_that_it_may_not_set_are_refused_by_their_path(rootless: Rootless) -> None:
+    rootless.config["process"]["user"]["additionalGids"] = [0]
+    result = rootless.command("run", rootless.name)
+    assert result.returncode == 1 and "process.user.additionalGids" in said(result) and "setgroups" in said(result)
+
+
+def test_where_the_caller_seems_to_be_root(rootless: Rootless) -> None:
+    first = int(Path("/etc/subuid").read_text().split(":")[1])
+    seeming(rootless).config["process"]["user"] = {"uid": 7, "gid": 8, "additionalGids": [9]}
+    rootless.config["process"]["args"] = ["sh", "-c", "id -u; id -G; cat /proc/self/uid_map"]
+    result = rootless.command("run", rootless.name, inside=UNSHARE)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.split()[:6] == ["7", "8", "9", "0", str(rootless.uid), "1"]
+    assert result.stdout.split()[6:8] == ["1", str(first)]
+
+
+@pytest.mark.parametrize("flags", [(), ("--systemd-cgroup",)])
+def test_the_whole_life_where_the_caller_seems_to_be_root(rootless: Rootless, flags: tuple[str, ...]) -> None:
+    if flags:
+        rootless.config["linux"]["cgroupsPath"] = f"user.slice:t:{rootless.name}"
+    state = seeming(rootless).running(*flags, inside=UNSHARE, pids={"limit": 19})
+    assert ((RUNTIME or Path()) / "pyoci" / rootless.name / "state.json").exists()
+    group = rootless.group(state["pid"])
+    assert (group / "pids.max").read_text() == "19\n" and rootless.name in group.name
+    assert Path(f"/proc/{state['pid']}/status").read_text().split("Uid:")[1].split()[0] == str(rootless.uid)
+    # the namespace of the first command, as podman keeps one for all of its own
+    enter = ("nsenter", f"--target={state['pid']}", "--user", "--preserve-credentials")
+    shown = rootless.command("exec", rootless.name, "id", "-u", inside=enter)
+    assert (shown.returncode, shown.stdout) == (0, "0\n"), shown.stderr
+    for verb, status in (("pause", "paused"), ("resume", "running")):
+        assert rootless.command(verb, rootless.name, inside=enter).returncode == 0
+        assert json.loads(rootless.command("state", rootless.name, inside=enter).stdout)["status"] == status
+    gone = rootless.command("delete", "--force", rootless.name, inside=enter)
+    assert (gone.returncode, gone.stderr) == (0, "")
+    assert not group.exists()
+
+
+def test_spec_rootless_where_the_caller_seems_to_be_root(rootless: Rootless) -> None:
+    rootless.save()
+    (rootless.path / "config.json").unlink()
+    command = ["runuser", "-u", USER, "--", "env", "-C", str(rootless.path), *UNSHARE, runtime_path()]
+    made = subprocess.run([*command, "spec", "--rootless"], capture_output=True, text=True, timeout=60 * PATIENCE)
+    assert made.returncode == 0, made.stderr
+    rootless.config = json.loads((rootless.path / "config.json").read_text())
+    assert rootless.config["linux"]["uidMappings"] == [{"containerID": 0, "hostID": 0, "size": 1}]
+    rootless.config["process"].update(terminal=False, args=["id", "-u"])
+    result = rootless.command("run", rootless.name, inside=UNSHARE)
+    assert (result.returncode, result.stdout) == (0, "0\n"), result.stderr
+
+
+def test_remapping_is_for_the_hosts_root(rootless: Rootless) -> None:
+    seeming(rootless)
+    for inside in ((), UNSHARE):
+        result = rootless.command("--userns-remap=100000:65536", "run", rootless.name, inside=inside)
+        assert result.returncode == 1 and "only the host's root can remap" in said(result)

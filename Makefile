@@ -67,6 +67,7 @@ conformance-matrix: setup
 	  [ ! -e build/conformance/$$name.json ] || echo build/conformance/$$name.json; done)
 
 vm-test: setup
+	@tools/machine
 	@tests/vm/lane
 
 # Man pages, completions and the list of verbs come from the table of verbs and flags.

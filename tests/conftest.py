@@ -21,6 +21,8 @@ APPLETS = "sh cat echo id ls mount ps sleep true false env hostname stat touch m
 
 # Deadlines are for an ordinary machine; an emulated one takes several times as long.
 PATIENCE = float(os.environ.get("PYOCI_TEST_PATIENCE", "1"))
+# Bundles are run with the systemd driver, in a slice of their own: what these tests show is not to depend on the driver.
+SYSTEMD = os.environ.get("PYOCI_TEST_DRIVER") == "systemd"
 
 
 def runtime_path() -> str:
@@ -108,7 +110,7 @@ class Bundle:
         shutil.copytree(template, self.path / "rootfs", symlinks=True)
         self.root = root
         self.config = copy.deepcopy(default_config())
-        self.config["linux"]["cgroupsPath"] = f"{cgroup}/{name}"
+        self.config["linux"]["cgroupsPath"] = f"{cgroup[1:]}:t:{name}" if SYSTEMD else f"{cgroup}/{name}"
 
     @property
     def rootfs(self) -> Path:
@@ -134,7 +136,8 @@ class Bundle:
             "stdin": subprocess.DEVNULL,
         }
         options.update(kwargs)
-        return subprocess.run([runtime_path(), "--root", str(self.root), *args], **options)
+        driver = ["--systemd-cgroup"] if SYSTEMD else []
+        return subprocess.run([runtime_path(), "--root", str(self.root), *driver, *args], **options)
 
     def run(self, *flags: str, **kwargs: Any) -> subprocess.CompletedProcess[str]:
         return self.command("run", "--bundle", str(self.path), *flags, self.name, **kwargs)
@@ -201,7 +204,7 @@ class Bundles:
         self.base = base
         self.template = template
         self.root = base / "state"
-        self.cgroup = f"/pyoci-test-{os.getpid()}"
+        self.cgroup = f"/pyoci{os.getpid()}.slice" if SYSTEMD else f"/pyoci-test-{os.getpid()}"
         self.made: list[Bundle] = []
 
     def __call__(self, name: str | None = None) -> Bundle:
@@ -213,6 +216,8 @@ class Bundles:
     def close(self) -> None:
         for bundle in self.made:
             bundle.delete()
+        if SYSTEMD:  # else the folder would be made again by a reload
+            subprocess.run(["systemctl", "stop", self.cgroup[1:]], check=False, timeout=60 * PATIENCE)
         for hierarchy in hierarchies():
             parent = hierarchy / self.cgroup.strip("/")
             if parent.is_dir():
@@ -255,7 +260,7 @@ def lasting_inits(cgroup: str) -> list[int]:
     Other containers may live on the machine: their inits are in cgroups of their own but for a moment.
     """
     own = Path("/proc/self/cgroup").read_text()
-    for _ in range(20):
+    for _ in range(int(20 * PATIENCE)):
         found = []
         for entry in Path("/proc").iterdir():
             try:

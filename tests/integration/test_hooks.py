@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import Bundle, Bundles, said, snapshot
+from tests.conftest import PATIENCE, Bundle, Bundles, said, snapshot
 from tests.integration import machine
 
 KINDS = ("prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop")
@@ -188,7 +188,7 @@ def test_a_hook_out_of_its_time_is_killed_with_its_children(bundles: Bundles, ki
     began = time.monotonic()
     result = bundle.args("true").run()
     took = time.monotonic() - began
-    assert 0.9 < took < 8
+    assert 0.9 < took < 8 * PATIENCE
     if kind == "poststop":
         assert result.returncode == 0 and "timed out" in result.stderr
     else:
@@ -211,11 +211,13 @@ def test_a_hook_that_prints_much_or_leaves_a_child_does_not_block(bundle: Bundle
         kind,
         "i=0; while [ $i -lt 3000 ]; do echo a line of forty characters, again and again; i=$((i+1)); done",
     )
-    hook(bundle, kind, "sleep 1.5 & echo left")
+    hook(bundle, kind, f"sleep {1.5 * PATIENCE} & echo left")
     began = time.monotonic()
     result = bundle.args("true").run()
     assert result.returncode == 0, result.stderr
-    assert time.monotonic() - began < 1.4 or kind == "startContainer"  # there it is killed with the container
+    assert (
+        time.monotonic() - began < 1.4 * PATIENCE or kind == "startContainer"
+    )  # there it is killed with the container
 
 
 @pytest.mark.parametrize("kind", KINDS)

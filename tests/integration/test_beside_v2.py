@@ -54,6 +54,7 @@ class Other:
             pytest.skip(f"{name} is not installed")
         self.runtime = [path, "--root", str(bundle.path / f"state-{name}")]
         self.systemd = driver == "systemd"
+        bundle.config["ociVersion"] = "1.0.2"  # crun 1.8 takes no later one
         stem = bundle.config["linux"]["cgroupsPath"]
         bundle.config["linux"]["cgroupsPath"] = f"system.slice:t:{self.id}" if self.systemd else f"{stem}-{name}"
 

@@ -127,6 +127,10 @@ class Bundle:
     def sh(self, script: str) -> Bundle:
         return self.args("sh", "-c", script)
 
+    def argv(self, *args: str) -> list[str]:
+        """The runtime's command line, with what goes before the verb."""
+        return [runtime_path(), "--root", str(self.root), *(["--systemd-cgroup"] if SYSTEMD else []), *args]
+
     def command(self, *args: str, **kwargs: Any) -> subprocess.CompletedProcess[str]:
         """Run the runtime; stdout and stderr are captured unless said otherwise."""
         options: dict[str, Any] = {
@@ -136,8 +140,7 @@ class Bundle:
             "stdin": subprocess.DEVNULL,
         }
         options.update(kwargs)
-        driver = ["--systemd-cgroup"] if SYSTEMD else []
-        return subprocess.run([runtime_path(), "--root", str(self.root), *driver, *args], **options)
+        return subprocess.run(self.argv(*args), **options)
 
     def run(self, *flags: str, **kwargs: Any) -> subprocess.CompletedProcess[str]:
         return self.command("run", "--bundle", str(self.path), *flags, self.name, **kwargs)

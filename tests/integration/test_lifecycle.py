@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from tests.conftest import Bundle, Bundles, runtime_path, snapshot
+from tests.conftest import PATIENCE, Bundle, Bundles, runtime_path, snapshot
 from tests.integration import machine
 
 
@@ -165,20 +165,20 @@ def test_pause_and_resume(bundle: Bundle) -> None:
     assert bundle.command("delete", "--force", bundle.name).returncode == 0
 
 
-def test_hundred_lifecycles_leave_nothing(bundles: Bundles) -> None:
+def test_many_lifecycles_leave_nothing(bundles: Bundles) -> None:
     bundle = bundles()
     bundle.args("true")
     bundle.run()
     before = snapshot(bundles)
-    for _ in range(100):
+    for _ in range(int(100 / PATIENCE)):
         result = bundle.run()
         assert result.returncode == 0, result.stderr
     assert snapshot(bundles) == before
     assert before["state"] == [] and before["cgroups"] == []
 
 
-def test_twenty_concurrent_lifecycles_leave_nothing(bundles: Bundles) -> None:
-    many = [bundles() for _ in range(20)]
+def test_concurrent_lifecycles_leave_nothing(bundles: Bundles) -> None:
+    many = [bundles() for _ in range(20 if PATIENCE == 1 else 6)]
     before = snapshot(bundles)
 
     def life(b: Bundle) -> int:
@@ -187,8 +187,8 @@ def test_twenty_concurrent_lifecycles_leave_nothing(bundles: Bundles) -> None:
         codes.append(b.command("delete", "--force", b.name).returncode)
         return sum(codes)
 
-    with concurrent.futures.ThreadPoolExecutor(20) as pool:
-        assert list(pool.map(life, many)) == [0] * 20
+    with concurrent.futures.ThreadPoolExecutor(len(many)) as pool:
+        assert list(pool.map(life, many)) == [0] * len(many)
     assert snapshot(bundles) == before
 
 
@@ -203,25 +203,25 @@ def test_kill_nine_during_create_leaves_nothing_after_delete_force(bundles: Bund
         bundle.delete()
     length = min(lengths)
     before = snapshot(bundles)
-    killed = 0
-    for i in range(50):
+    killed, moments = 0, int(50 / min(PATIENCE, 4))
+    for i in range(moments):
         with open(bundle.path / "output", "ab") as out:
             process = subprocess.Popen(
-                [runtime_path(), "--root", str(bundle.root), "create", "--bundle", str(bundle.path), bundle.name],
+                bundle.argv("create", "--bundle", str(bundle.path), bundle.name),
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=out,
             )
-        time.sleep(length * i / 50)
+        time.sleep(length * i / moments)
         process.kill()
         killed += process.wait() == -signal.SIGKILL
         forced = bundle.command("delete", "--force", bundle.name)
         assert forced.returncode == 0, forced.stderr
-        end = time.monotonic() + 5
+        end = time.monotonic() + 5 * PATIENCE
         while (now := snapshot(bundles)) != before and time.monotonic() < end:
             time.sleep(0.02)  # an init without its runtime ends at its next sync point
         assert now == before, f"moment {i}"
-    assert killed >= 10  # the rest had ended before their moment
+    assert killed >= moments / 5  # the rest had ended before their moment
 
 
 def test_reused_pid_is_never_signalled(bundle: Bundle) -> None:

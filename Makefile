@@ -68,7 +68,7 @@ conformance-matrix: setup
 
 vm-test: setup
 	@tools/machine
-	@tests/vm/lane
+	@tests/vm/lane $(TESTS)
 
 # Man pages, completions and the list of verbs come from the table of verbs and flags.
 man: setup

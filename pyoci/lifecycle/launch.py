@@ -227,7 +227,7 @@ class Launch:
             files = self._later() if self._later is not None else []
             self._opened += files
             if self.pidfd >= 0:
-                self._begin()
+                self._begin(ours)
                 if self.plan.clone_flags & CLONE_NEWUSER:
                     native.go(ours)
             self._serve(ours, files)
@@ -309,8 +309,26 @@ class Launch:
                 self._fds[slot] = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3)
                 self._opened.append(self._fds[slot])
 
-    def _begin(self) -> None:
+    def _begin(self, sync: int) -> None:
         """The pid is known: map its ids, and put it into its cgroups."""
+        try:
+            self._place()
+        except OCIError:
+            self._raise_said(sync)  # who has failed meanwhile, and ended, can be put nowhere: that is the reason
+            raise
+
+    def _raise_said(self, sync: int) -> None:
+        from select import POLLIN, poll
+
+        channel = poll()
+        channel.register(sync, POLLIN)
+        while channel.poll(0) and (message := native.receive(sync)) is not None:
+            if message.type == native.SYNC_FAIL:
+                from pyoci.lifecycle.failures import explain
+
+                raise explain(self.plan, message, self.code) from None
+
+    def _place(self) -> None:
         if self.plan.uid_map is not None and self.plan.gid_map is not None:
             from pyoci.lifecycle.usermaps import write_maps
 
@@ -333,7 +351,7 @@ class Launch:
                     self.wait(self._stage)
                     posix.close(self._stage)
                     self._stage = -1
-                self._begin()
+                self._begin(sync)
                 native.go(sync, files, SLOT_JOIN)
             elif message.type == native.SYNC_POINT:
                 self._at_point(message.value, self)

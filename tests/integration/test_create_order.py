@@ -9,8 +9,8 @@ import pytest
 
 from pyoci import native
 from pyoci.cgroups import v1
-from pyoci.errors import OCIError
-from pyoci.lifecycle.create import create
+from pyoci.errors import KernelError, OCIError
+from pyoci.lifecycle.create import Creation, create
 from pyoci.lifecycle.request import CreateRequest
 from tests.conftest import Bundle, Bundles, snapshot
 
@@ -52,3 +52,28 @@ def test_device_nodes_are_made_however_slowly_the_device_rules_are_set(
     assert denied == ["a"]
     pid = bundle.state()["pid"]
     assert f":devices:{bundle.config['linux']['cgroupsPath']}\n" in open(f"/proc/{pid}/cgroup").read()
+
+
+def test_what_init_says_counts_more_than_that_it_could_not_be_put_into_its_cgroup(
+    bundles: Bundles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """systemd takes no process that has ended; that it has, has its own reason."""
+    bundle = bundles()
+    before = snapshot(bundles)
+    bundle.config["mounts"].append({"destination": "/m", "type": "tmpfs", "options": ["size=lots"]})
+    bundle.args("true").save()
+
+    def refused(*_: object) -> None:
+        time.sleep(0.5)
+        raise KernelError("the unit has not taken the process")
+
+    monkeypatch.setattr(Creation, "_entered", refused)
+    with pytest.raises(OCIError) as caught:
+        create(CreateRequest(str(bundle.root), bundle.name, str(bundle.path)))
+    assert "size" in str(caught.value) and "mounts[" in caught.value.where
+    assert snapshot(bundles) == before
+    bundle.config["mounts"].pop()
+    bundle.save()
+    with pytest.raises(OCIError, match="has not taken"):
+        create(CreateRequest(str(bundle.root), bundle.name, str(bundle.path)))
+    assert snapshot(bundles) == before

@@ -23,6 +23,18 @@ def is_link(mode: int) -> bool:
     return mode & _TYPE == _LINK
 
 
+def read_all(path: str) -> bytes:
+    """The whole of a file of the kernel's, which does not tell its size."""
+    fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
+    try:
+        parts = []
+        while part := posix.read(fd, 1 << 16):
+            parts.append(part)
+        return b"".join(parts)
+    finally:
+        posix.close(fd)
+
+
 def encode(text: str) -> bytes:
     """A path or argument as the kernel takes it; undecodable bytes come back as they were (PEP 383).
 

@@ -9,7 +9,7 @@ import posix
 
 from pyoci.errors import ConfigError, KernelError, StateError
 from pyoci.native import errno_text
-from pyoci.paths import decode
+from pyoci.paths import decode, read_all
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,14 +27,7 @@ def find_root(mountinfo: str = "/proc/self/mountinfo") -> str:
 
 
 def _read(path: str) -> str:
-    fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
-    try:
-        parts = []
-        while part := posix.read(fd, 1 << 16):
-            parts.append(part)
-        return decode(b"".join(parts))
-    finally:
-        posix.close(fd)
+    return decode(read_all(path))
 
 
 def _lines(text: str) -> set[str]:
@@ -178,7 +171,7 @@ class Change:
         root: where resctrl is mounted; found by itself when not given.
 
     Raises:
-        StateError: the container has no class of service.
+        StateError: the container has no class of service, or is in the default one, as everything else is.
         ConfigError: resctrl is not mounted.
     """
 
@@ -195,6 +188,12 @@ class Change:
             )
         self.stored = dict(stored)
         name = str(stored.get("closID") or "")
+        if name and not name.strip("/"):
+            raise StateError(
+                "the container is in the default class of service",
+                why="what is not in another is in it too, the host's processes among them",
+                todo="create it with a class of its own, or drop --l3-cache-schema and --mem-bw-schema",
+            )
         self._group = Resctrl(Rdt(name.strip("/") if name else id, not name, [], False, "linux.intelRdt"), id, root)
         self._old: list[str] = []
 
@@ -213,7 +212,7 @@ class Change:
         self._old = old
         for key, line in lines.items():
             try:
-                self._group._write(path, line, FLAGS[key])
+                self._group._write(path, line, f"intelRdt.{key}")
             except KernelError:
                 self.undo()
                 raise
@@ -223,9 +222,6 @@ class Change:
         """Write the old lines again."""
         for line in self._old:
             self._group._write(f"{self._group.group}/schemata", line, self._group.rdt.where)
-
-
-FLAGS = {"l3CacheSchema": "--l3-cache-schema", "memBwSchema": "--mem-bw-schema"}
 
 
 def remove(paths: list[str]) -> None:

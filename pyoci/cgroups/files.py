@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import posix
 
+from pyoci.paths import read_all
+
 TODO = {
     errno.EBUSY: "the group has processes or children that already use more",
     errno.EINVAL: "the kernel does not take this value; it may be too small, or above the parent's",
@@ -33,11 +35,4 @@ def write(path: str, value: str) -> None:
 
 def read(path: str) -> str:
     """The whole of a cgroup file."""
-    fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
-    try:
-        parts = []
-        while part := posix.read(fd, 1 << 16):
-            parts.append(part)
-        return b"".join(parts).decode()
-    finally:
-        posix.close(fd)
+    return read_all(path).decode()

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import posix
-
-from pyoci.paths import decode
+from pyoci.paths import decode, read_all
 
 _NOT_CONTROLLERS = frozenset(
     b"rw ro xattr noprefix clone_children cpuset_v2_mode none nsdelegate memory_recursiveprot relatime "
@@ -72,11 +70,4 @@ def parse_hierarchies(mountinfo: bytes) -> Hierarchies:
 
 def read_hierarchies() -> Hierarchies:
     """The hierarchies of this machine (proc(5), /proc/PID/mountinfo)."""
-    fd = posix.open("/proc/self/mountinfo", posix.O_RDONLY | posix.O_CLOEXEC)
-    try:
-        parts = []
-        while part := posix.read(fd, 1 << 17):
-            parts.append(part)
-        return parse_hierarchies(b"".join(parts))
-    finally:
-        posix.close(fd)
+    return parse_hierarchies(read_all("/proc/self/mountinfo"))

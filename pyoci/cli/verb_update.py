@@ -32,7 +32,7 @@ _FLAGS = (
     ("pids-limit", "pids", "limit", False),
 )
 _WORDS = (("cpuset-cpus", "cpu", "cpus"), ("cpuset-mems", "cpu", "mems"))
-_RDT = (("l3-cache-schema", "l3CacheSchema", ""), ("mem-bw-schema", "memBwSchema", "MB:"))
+_RDT = (("l3-cache-schema", "l3CacheSchema"), ("mem-bw-schema", "memBwSchema"))  # flag, key of linux.intelRdt
 _DROPPED = ("kernel-memory", "kernel-memory-tcp")
 _UNITS = "bkmgtp"  # each 1024 of the one before
 
@@ -45,16 +45,15 @@ def run(options: Options) -> int:
     try:
         update(root(options), options.args[0], resources, rdt)
     except OCIError as e:
-        if not file:
-            e.where = _flag_of(e.where)
+        e.where = _flag_of(e.where, bool(file))
         raise
     return 0
 
 
 def _class_of_service(options: Options) -> dict[str, str]:
-    from pyoci.plan.rdt import check_line
+    from pyoci.plan.rdt import SCHEMATA, check_line
 
-    return {key: check_line(text, f"--{flag}", start) for flag, key, start in _RDT if (text := options.text(flag))}
+    return {key: check_line(text, f"--{flag}", SCHEMATA[key]) for flag, key in _RDT if (text := options.text(flag))}
 
 
 def _tell_of_dropped(options: Options) -> None:
@@ -98,7 +97,12 @@ def _from_flags(options: Options) -> dict[str, Any]:
     return out
 
 
-def _flag_of(where: str) -> str:
+def _flag_of(where: str, file: bool) -> str:
+    for flag, key in _RDT:
+        if where == f"intelRdt.{key}":
+            return f"--{flag}"
+    if file:
+        return where
     for flag, group, key, *_ in (*_FLAGS, *_WORDS):
         if where == f"{group}.{key}":
             return f"--{flag}"

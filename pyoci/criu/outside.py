@@ -38,13 +38,19 @@ def sources(spec: Obj, bundle: str, state: str) -> dict[str, str]:
     """
     found = {"notify": f"{state}/{FOLDER}"}
     for i, mount in enumerate(spec.objs("mounts")):
-        opts, source = parse(mount), mount.text("source") or ""
-        if opts.bind and not opts.remount and source:
-            found[f"m{i}"] = clean_source(source if source.startswith("/") else f"{bundle}/{source}")
+        opts = parse(mount)
+        if opts.bind and not opts.remount and (source := source_of(mount, bundle)):
+            found[f"m{i}"] = source
     linux = spec.obj("linux")
     for i, device in enumerate(linux.objs("devices") if linux else ()):
         found[f"v{i}"] = device.need("path")
     return found | {name: f"/dev/{name}" for name in _NODES}
+
+
+def source_of(mount: Obj, bundle: str) -> str:
+    """The source of a bind mount, which is seen from the bundle; "" for none."""
+    source = mount.text("source") or ""
+    return clean_source(source if source.startswith("/") else f"{bundle}/{source}") if source else ""
 
 
 def dumped_mounts(pid: int, found: dict[str, str]) -> list[str]:
@@ -181,7 +187,8 @@ def restored_namespaces(spec: Obj) -> tuple[list[tuple[str, int]], list[tuple[st
         OCIError: one is not there, or CRIU cannot join one of its type.
     """
     handed, joined = [], []
-    for kind, path, namespace in namespace_paths(spec):
+    found = list(namespace_paths(spec))
+    for kind, path, namespace in found:  # all of them, before one is opened
         if kind == "cgroup":
             raise OCIError(
                 "cannot restore the container",
@@ -190,6 +197,7 @@ def restored_namespaces(spec: Obj) -> tuple[list[tuple[str, int]], list[tuple[st
                 todo="give it one of its own",
             )
         _stat(path, namespace)
+    for kind, path, _ in found:
         if kind in _NAMES:
             handed.append((_key(kind), os.open(path, os.O_RDONLY | os.O_CLOEXEC)))
         else:

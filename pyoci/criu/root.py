@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 
+from pyoci.criu.outside import source_of
 from pyoci.errors import OCIError
 from pyoci.paths import encode
 from pyoci.plan.mountopts import parse
@@ -48,7 +49,7 @@ def mounted(rootfs: str, place: str, folders: dict[int, str]) -> Callable[[], No
     return prepare
 
 
-def make_places(rootfs: str, spec: Obj) -> None:
+def make_places(rootfs: str, spec: Obj, bundle: str) -> None:
     """Make the mount points that are missing: a restore may begin with a fresh copy of the image.
 
     Done in a chroot, where no link of the image leads out. On top of a tmpfs CRIU restores everything by itself.
@@ -63,8 +64,7 @@ def make_places(rootfs: str, spec: Obj) -> None:
         if opts.remount or mount.text("type") in ("cgroup", "cgroup2"):
             continue
         if not any(place.startswith(f"{top}/") for top in volatile):
-            source = mount.text("source") or ""
-            todo.append((place, not opts.bind or os.path.isdir(source), mount.path))
+            todo.append((place, not opts.bind or os.path.isdir(source_of(mount, bundle)), mount.path))
         if mount.text("type") in ("tmpfs", "proc", "sysfs", "devpts", "mqueue") and not opts.bind:
             volatile.append(place)
     reader, writer = os.pipe()

@@ -7,7 +7,7 @@ import shutil
 import socket
 import subprocess
 
-from pyoci.criu.wire import CHECK, FEATURE_CHECK, NOTIFY, PRE_DUMP, REQUEST, RESPONSE, decode, encode
+from pyoci.criu.wire import FEATURE_CHECK, NOTIFY, PRE_DUMP, REQUEST, RESPONSE, decode, encode
 from pyoci.errors import OCIError
 
 TYPE_CHECKING = False
@@ -20,6 +20,10 @@ _LARGEST = 1 << 16  # bytes of an answer
 _LINES = 3  # of its log in an error
 
 
+def _program() -> str | None:
+    return shutil.which("criu", path=os.environ.get("PATH") or _PATH)
+
+
 def find(what: str) -> str:
     """CRIU's program.
 
@@ -29,7 +33,7 @@ def find(what: str) -> str:
     Raises:
         OCIError: it is not installed, or the caller may not use it.
     """
-    program = shutil.which("criu", path=os.environ.get("PATH") or _PATH)
+    program = _program()
     if program is None:
         raise OCIError(
             what,
@@ -189,7 +193,7 @@ def errors(log: str) -> list[str]:
 
 def kernel_lacks() -> str:
     """What CRIU misses in this kernel (criu-check(8)); "" if it can work, or cannot tell."""
-    program = shutil.which("criu", path=os.environ.get("PATH") or _PATH)
+    program = _program()
     if program is None:
         return ""
     try:
@@ -217,6 +221,3 @@ def check_feature(what: str, feature: str, flag: str) -> None:
         answer = service.ask({"type": FEATURE_CHECK, "features": {feature: True}})
     if not answer.get("features", {}).get(feature):
         raise OCIError(what, where=flag, why=f"criu or this kernel lack {feature.replace('_', ' ')}")
-
-
-__all__ = ["CHECK", "Refused", "Service", "check_feature", "errors", "kernel_lacks"]

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     # Name → field number, and the schema of its message, "text" or "number" (bools and enums are numbers).
     Schema: TypeAlias = "dict[str, tuple[int, Schema | str]]"
 
-EMPTY, DUMP, RESTORE, CHECK, PRE_DUMP, NOTIFY, FEATURE_CHECK, VERSION = 0, 1, 2, 3, 4, 6, 9, 10
+DUMP, RESTORE, PRE_DUMP, NOTIFY, FEATURE_CHECK = 1, 2, 4, 6, 9
 LOCK_BY_NFTABLES = 2
 CGROUP_MODES = {"ignore": 0, "soft": 3, "full": 4, "strict": 5}
 
@@ -45,7 +45,6 @@ OPTS: Schema = {
     "freeze_cgroup": (44, "text"),
     "tcp_skip_in_flight": (46, "number"),
     "lazy_pages": (48, "number"),
-    "status_fd": (49, "number"),
     "orphan_pts_master": (50, "number"),
     "config_file": (51, "text"),
     "lsm_profile": (53, "text"),

@@ -12,7 +12,7 @@ import posix
 
 from pyoci import native
 from pyoci._version import VERSION
-from pyoci.paths import is_directory, is_regular
+from pyoci.paths import is_directory, is_regular, read_all
 from pyoci.plan import ops
 
 TYPE_CHECKING = False
@@ -113,12 +113,7 @@ def _head() -> bytes:
 
 def _loaded() -> bytes:
     """The line of the libseccomp that this process has loaded; empty if it is not to be found."""
-    fd = posix.open("/proc/self/maps", posix.O_RDONLY | posix.O_CLOEXEC)
-    try:
-        maps = b"".join(iter(lambda: posix.read(fd, 1 << 16), b""))
-    finally:
-        posix.close(fd)
-    for line in maps.splitlines():
+    for line in read_all("/proc/self/maps").splitlines():
         path = line[line.find(b"/") :]
         if b"/libseccomp" in path:
             st = posix.stat(path)

@@ -7,7 +7,7 @@ import posix
 
 from pyoci import native
 from pyoci.errors import KernelError
-from pyoci.paths import decode
+from pyoci.paths import decode, read_all
 from pyoci.plan.kernel import CLONE_NEWUSER
 
 TYPE_CHECKING = False
@@ -57,11 +57,11 @@ def filesystems(path: str, below: bool) -> list[str]:
     try:
         fd = posix.open(path, posix.O_PATH | posix.O_CLOEXEC)
         try:
-            info = read_text(f"/proc/self/fdinfo/{fd}")
+            info = decode(read_all(f"/proc/self/fdinfo/{fd}"))
             real = posix.readlink(f"/proc/self/fd/{fd}")
         finally:
             posix.close(fd)
-        rows = read_text("/proc/self/mountinfo").splitlines()
+        rows = decode(read_all("/proc/self/mountinfo")).splitlines()
     except OSError:
         return []
     mount = info.partition("mnt_id:")[2].split()[0]
@@ -73,18 +73,6 @@ def filesystems(path: str, below: bool) -> list[str]:
         if fields[0] == mount or (below and place.startswith(f"{real}/")):
             found[right.split()[0]] = None
     return list(found)
-
-
-def read_text(path: str) -> str:
-    """The whole of a file; bytes that are no UTF-8 as PEP 383 has them."""
-    fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
-    try:
-        parts = []
-        while part := posix.read(fd, 1 << 16):
-            parts.append(part)
-        return decode(b"".join(parts))
-    finally:
-        posix.close(fd)
 
 
 def user_namespace(uid_map: bytes, gid_map: bytes, where: str) -> int:

@@ -9,7 +9,7 @@ import posix
 
 from pyoci.errors import ConfigError, OCIError
 from pyoci.lifecycle.host import in_user_namespace
-from pyoci.lifecycle.idmap import read_text
+from pyoci.paths import decode, read_all
 from pyoci.plan.remap import ANNOTATION, Asked, has_own, ranges, remapped
 from pyoci.settings import FOLDER, allowed_annotations
 from pyoci.spec import jsontext
@@ -64,6 +64,6 @@ def _asked(creation: Creation) -> Asked:
 
 def _read(path: str) -> str:
     try:
-        return read_text(path)
+        return decode(read_all(path))
     except FileNotFoundError:
         return ""

@@ -92,7 +92,7 @@ class Restoration(RunCreation):
             opened += [fd for _, fd in handed]
             inherited = handed + _standard_files(images)
             rootfs = self._rootfs()
-            make_places(rootfs, self.spec)
+            make_places(rootfs, self.spec, self.request.bundle)
             if self.request.notify_socket:
                 from pyoci.lifecycle.notify import make_folder
 

@@ -7,6 +7,7 @@ from pyoci.spec import jsontext
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
 _ZERO_COUNTS = ("idle", "swappiness")  # where 0 is a value, not "unchanged"
@@ -41,26 +42,26 @@ def update_found(found: Found, resources: dict[str, Any], rdt: dict[str, str] | 
     linux = config.setdefault("linux", {})
     stored = linux.get("resources") or {}
     driver = found.driver()
-    if rdt:
-        _with_rdt(found, resources, linux, rdt)
-    else:
+    undo = _change_class(found.state.id, linux, rdt) if rdt else None
+    try:
         driver.update(_named(resources), stored)
+    except BaseException:
+        if undo is not None:
+            undo()
+        raise
     new = {key: value for key, value in resources.items() if key != "devices" or driver.changes_devices}
     linux["resources"] = _merged(stored, new)  # it tells the limits in force; the bundle's own stays as it is
     found.entry.write_blob("config.json", jsontext.dumps(config).encode("utf-8", "backslashreplace"))
 
 
-def _with_rdt(found: Found, resources: dict[str, Any], linux: dict[str, Any], rdt: dict[str, str]) -> None:
+def _change_class(id: str, linux: dict[str, Any], rdt: dict[str, str]) -> Callable[[], None]:
+    """Change the class of service, in the config too; gives what takes it back."""
     from pyoci.resctrl import Change
 
-    change = Change(linux.get("intelRdt"), found.state.id)
+    change = Change(linux.get("intelRdt"), id)
     change.write(rdt)
-    try:
-        found.driver().update(_named(resources), linux.get("resources") or {})
-    except BaseException:
-        change.undo()
-        raise
     linux["intelRdt"] = change.stored
+    return change.undo
 
 
 def _named(resources: dict[str, Any]) -> dict[str, Any]:

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from pyoci.spec.reader import Obj
 
 
+SCHEMATA = {"l3CacheSchema": "", "memBwSchema": "MB:"}  # property → how its line begins
+
+
 class Rdt:
     """The class of service that a container runs in.
 
@@ -49,7 +52,7 @@ def read(ctx: Context) -> None:
             todo='use a plain name, or "/" for the default class',
         )
     lines = []
-    for key, start in (("l3CacheSchema", ""), ("memBwSchema", "MB:")):
+    for key, start in SCHEMATA.items():
         line = rdt.text(key)
         if line:
             lines.append(check_line(line, at(rdt, key), start))

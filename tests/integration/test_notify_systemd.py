@@ -33,6 +33,8 @@ def teller(bundle: Bundle) -> Iterator[Bundle]:
         if Path(f"/{name}").is_symlink():
             (bundle.rootfs / name).symlink_to(os.readlink(f"/{name}"))
     yield bundle.args("/usr/bin/python3", "-I", "-S", "-c", READY)
+    # init of a pid namespace takes no TERM that it does not ask for: systemd would wait 90 seconds
+    subprocess.run(["systemctl", "kill", "--signal=KILL", unit(bundle)], capture_output=True, timeout=60 * PATIENCE)
     subprocess.run(["systemctl", "stop", unit(bundle)], capture_output=True, timeout=60 * PATIENCE)
     subprocess.run(["systemctl", "reset-failed", unit(bundle)], capture_output=True, timeout=60 * PATIENCE)
 

@@ -278,17 +278,20 @@ def test_mount_points_are_made_inside_the_image_whatever_it_links_to(tmp_path: P
     mounts = [
         {"destination": "/out/x", "source": str(host), "options": ["bind"]},
         {"destination": "/etc/name", "source": "/etc/passwd", "options": ["bind"]},
+        {"destination": "/data", "source": "volume", "options": ["bind"]},
         {"destination": "/run", "type": "tmpfs"},
         {"destination": "/run/inner", "type": "tmpfs"},
         {"destination": "/sys/fs/cgroup", "type": "cgroup"},
     ]
-    make_places(str(rootfs), Obj({"mounts": mounts}))
+    (tmp_path / "volume").mkdir()
+    make_places(str(rootfs), Obj({"mounts": mounts}), str(tmp_path))
     assert (rootfs / "etc/name").is_file() and (rootfs / "run").is_dir()
+    assert (rootfs / "data").is_dir()  # the source is seen from the bundle
     assert not list(host.iterdir()) and (inside / "x").is_dir()
     assert not (rootfs / "run/inner").exists() and not (rootfs / "sys").exists()
     (rootfs / "file").touch()
     with pytest.raises(OCIError, match="cannot make a mount point"):
-        make_places(str(rootfs), Obj({"mounts": [{"destination": "/file/x", "type": "tmpfs"}]}))
+        make_places(str(rootfs), Obj({"mounts": [{"destination": "/file/x", "type": "tmpfs"}]}), str(tmp_path))
 
 
 def test_loopback_comes_up_in_the_namespace_of_a_process() -> None:

@@ -153,11 +153,12 @@ def test_a_line_that_the_kernel_refuses_leaves_the_old_ones(root, monkeypatch):
     monkeypatch.setattr(resctrl.Resctrl, "_write", write)
     with pytest.raises(KernelError) as caught:
         change.write({"l3CacheSchema": "L3:0=0ff", "memBwSchema": "MB:0=1000"})
-    assert caught.value.where == "--mem-bw-schema"
+    assert caught.value.where == "intelRdt.memBwSchema"
     assert written == ["L3:0=0ff", "MB:0=1000", "L3:0=fff", "MB:0=100"]
 
 
-def test_update_without_a_class_is_refused(root):
+@pytest.mark.parametrize(("stored", "what"), [(None, "no class of service"), ({"closID": "/"}, "default class")])
+def test_update_without_a_class_of_its_own_is_refused(root, stored, what):
     with pytest.raises(StateError) as caught:
-        resctrl.Change(None, "c1", str(root))
-    assert "no class of service" in caught.value.what
+        resctrl.Change(stored, "c1", str(root))
+    assert what in caught.value.what

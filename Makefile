@@ -2,7 +2,7 @@
 PREFIX ?= /usr/local
 PYTHON = .venv/bin/python
 
-.PHONY: setup setup-dev hello test unit lint format bench attacks faults fuzz e2e e2e-matrix vm-test conformance conformance-matrix man completion verbs-doc install clean
+.PHONY: setup setup-dev hello test unit lint format bench attacks faults fuzz e2e e2e-matrix vm-test vm-test-all conformance conformance-matrix man completion verbs-doc install clean
 
 setup:
 	@tools/setup
@@ -69,6 +69,11 @@ conformance-matrix: setup
 vm-test: setup
 	@tools/machine
 	@tests/vm/lane $(TESTS)
+
+# Every test with real containers, with both cgroup drivers: an hour or two.
+vm-test-all: setup
+	@tools/machine
+	@PYOCI_VM_BOTH=all PYOCI_VM_TIMEOUT=9000 tests/vm/lane
 
 # Man pages, completions and the list of verbs come from the table of verbs and flags.
 man: setup

@@ -89,6 +89,7 @@ class Runtime:
         pid_file: PathLike | None = None,
         no_pivot: bool = False,
         no_new_keyring: bool = False,
+        userns_remap: str | None = None,
     ) -> Container:
         """Create a container, up to the moment before its program runs.
 
@@ -106,6 +107,8 @@ class Runtime:
             pid_file: file that gets its pid.
             no_pivot: move the root instead of pivot_root(2), for a root on the initial ramfs.
             no_new_keyring: keep the caller's session keyring.
+            userns_remap: whose ids of the host's a container without a user namespace gets: "default", "USER",
+                "USER:GROUP" or "UID:SIZE" (docs/userns-remap.md); None for the host's own.
 
         Raises:
             TypeError, ValueError: the arguments make no sense.
@@ -120,6 +123,7 @@ class Runtime:
         request.pid_file = "" if pid_file is None else paths.absolute(os.fspath(pid_file))
         request.no_pivot = no_pivot
         request.no_new_keyring = no_new_keyring
+        request.userns_remap = userns_remap
         document = None if config is None else plain(dict(config), "")
         root = "" if rootfs is None else paths.absolute(os.fspath(rootfs))
         files = Stdio(stdin, stdout, stderr)

@@ -10,9 +10,11 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
+
+from pyoci import Runtime
 
 REPO = Path(__file__).resolve().parent.parent
 CAPS = ["CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE"]
@@ -23,6 +25,7 @@ APPLETS = "sh cat echo id ls mount ps sleep true false env hostname stat touch m
 PATIENCE = float(os.environ.get("PYOCI_TEST_PATIENCE", "1"))
 # Bundles are run with the systemd driver, in a slice of their own: what these tests show is not to depend on the driver.
 SYSTEMD = os.environ.get("PYOCI_TEST_DRIVER") == "systemd"
+MANAGER: Literal["cgroupfs", "systemd"] = "systemd" if SYSTEMD else "cgroupfs"
 
 
 def runtime_path() -> str:
@@ -215,6 +218,10 @@ class Bundles:
         bundle = Bundle(self.base, self.template, self.root, self.cgroup, name)
         self.made.append(bundle)
         return bundle.save()
+
+    def runtime(self) -> Runtime:
+        """The Python interface to the same."""
+        return Runtime(self.root, cgroup_manager=MANAGER)
 
     def close(self) -> None:
         for bundle in self.made:

@@ -46,7 +46,7 @@ def create_request(options: Options) -> CreateRequest:
     request.no_new_keyring = options.on("no-new-keyring")
     request.cgroup_manager = options.globals.get("cgroup-manager") or "cgroupfs"
     request.systemd_cgroup = bool(options.globals.get("systemd-cgroup")) or request.cgroup_manager == "systemd"
-    request.userns_remap = options.globals.get("userns-remap") or ""
+    request.userns_remap = options.globals.get("userns-remap")  # an empty one is no way to drop it
     request.warn = warner(options)
     return request
 

@@ -71,7 +71,7 @@ class Creation:
         check_id(r.id)
         self.read()
         annotations = self.spec.data.get("annotations")
-        if r.userns_remap or (type(annotations) is dict and _REMAP in annotations):
+        if r.userns_remap is not None or (type(annotations) is dict and _REMAP in annotations):
             from pyoci.lifecycle import remap
 
             remap.apply(self)

@@ -49,8 +49,8 @@ def apply(creation: Creation) -> None:
 def _asked(creation: Creation) -> Asked:
     """What the command line says, else the annotation, if that is allowed."""
     word = creation.request.userns_remap
-    if word:
-        return Asked(word, f"{FLAG} {word[:60]}")
+    if word is not None:
+        return Asked(word, f"{'userns_remap' if creation.aside else FLAG} {word[:60]}")  # aside: asked by a program
     where = f'annotations["{ANNOTATION}"]'
     if ANNOTATION not in allowed_annotations():
         raise ConfigError(

@@ -25,7 +25,7 @@ class CreateRequest:
         no_pivot: MS_MOVE and chroot instead of pivot_root.
         no_new_keyring: keep the caller's session keyring.
         systemd_cgroup: the systemd cgroup driver.
-        userns_remap: whose ids a container without a user namespace gets, see docs/userns-remap.md, or "".
+        userns_remap: whose ids a container without a user namespace gets, see docs/userns-remap.md, or None.
         cgroup_manager: "cgroupfs", "systemd" or "disabled".
         warn: called with one line for what the config asks for and is left out, or None.
     """
@@ -61,7 +61,7 @@ class CreateRequest:
         self.no_pivot = False
         self.no_new_keyring = False
         self.systemd_cgroup = False
-        self.userns_remap = ""
+        self.userns_remap: str | None = None
         self.cgroup_manager = "cgroupfs"
         self.warn: Callable[[str], None] | None = None
 

@@ -19,7 +19,7 @@ from tests.conftest import Bundle, Bundles
 
 @pytest.fixture
 def runtime(bundles: Bundles) -> Runtime:
-    return Runtime(bundles.root)
+    return bundles.runtime()
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from tests.conftest import Bundle, Bundles, snapshot
 
 @pytest.fixture
 def runtime(bundles: Bundles) -> Runtime:
-    return Runtime(bundles.root)
+    return bundles.runtime()
 
 
 @pytest.fixture
@@ -167,7 +167,7 @@ def test_list_gives_containers_and_those_with_a_broken_state(runtime: Runtime, b
 def test_leaving_the_block_of_a_runtime_deletes_what_it_made_and_nothing_else(bundles: Bundles) -> None:
     other, mine = bundles().args("sleep", "100"), bundles().args("sleep", "100")
     other.create()
-    with pytest.raises(ZeroDivisionError), Runtime(bundles.root) as runtime:
+    with pytest.raises(ZeroDivisionError), bundles.runtime() as runtime:
         container = runtime.create(mine.name, mine.path)
         container.start()
         raise ZeroDivisionError
@@ -297,9 +297,13 @@ def test_limits_and_pid_file_work_as_on_the_command_line(runtime: Runtime, bundl
     pid_file = bundle.path / "pid"
     with runtime.create(bundle.name, bundle.path, pid_file=pid_file) as container:
         assert pid_file.read_text() == str(container.pid)
-        groups = [line.split(":") for line in Path(f"/proc/{container.pid}/cgroup").read_text().split()]
-        group = next(path for _, names, path in groups if "memory" in names.split(","))
-        assert Path(f"/sys/fs/cgroup/memory{group}/memory.limit_in_bytes").read_text().strip() == str(32 << 20)
+        rows = [line.split(":") for line in Path(f"/proc/{container.pid}/cgroup").read_text().split()]
+        groups = {name: path for _, names, path in rows for name in names.split(",")}
+        if "memory" in groups:
+            limit = Path(f"/sys/fs/cgroup/memory{groups['memory']}/memory.limit_in_bytes")
+        else:
+            limit = Path(f"/sys/fs/cgroup{groups['']}/memory.max")
+        assert limit.read_text().strip() == str(32 << 20)
 
 
 def test_update_changes_limits_and_stats_tells_the_use(running: Container) -> None:

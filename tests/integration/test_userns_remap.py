@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from pyoci import PIPE, STDOUT
 from tests.conftest import REPO, Bundle, Bundles, runtime_path, said, snapshot
 from tests.integration.machine import MS_BIND, MS_PRIVATE, MS_REC, MS_SHARED, NEWNS, mount, unshare
 
@@ -144,6 +145,29 @@ def test_the_root_is_in_no_group_with_the_hosts_mounts(bundle: Bundle, etc: Etc)
     shown = remapped(bundle.sh(script), "500000:1000", "run", **etc.here(shared))
     assert shown.returncode == 0, shown.stderr
     assert "idmapped" in shown.stdout and "shared:" not in shown.stdout and "master:" not in shown.stdout
+
+
+def test_a_program_asks_for_it(bundle: Bundle, bundles: Bundles, tmp_path: Path) -> None:
+    shared = volume(bundle, tmp_path)
+    bundle.sh("id -u; cat /proc/self/uid_map; stat -c %u /bin/busybox; touch /v/it")
+    for config in (None, bundle.config):
+        with bundles.runtime() as runtime:
+            made = runtime.create(
+                bundle.name, bundle.path, config=config, stdout=PIPE, stderr=STDOUT, userns_remap="500000:1000"
+            )
+            assert made.stdout is not None
+            made.start()
+            assert made.stdout.read().split() == [b"0", b"0", b"500000", b"1000", b"0"]
+            assert made.wait(100) == 0
+        assert owners(shared)[str(shared / "it")] == (500000, 500000)
+        (shared / "it").unlink()
+        with bundles.runtime() as runtime:  # and the one after it does not have it
+            made = runtime.create(bundle.name, bundle.path, config=config, stdout=PIPE)
+            assert made.stdout is not None
+            made.start()
+            assert made.stdout.read().split()[:4] == [b"0", b"0", b"0", b"4294967295"]
+            assert made.wait(100) == 0
+        (shared / "it").unlink()
 
 
 def test_an_id_that_no_range_holds_is_told(bundles: Bundles) -> None:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
+from pyoci import Runtime
+from pyoci.cli.common import create_request
+from pyoci.cli.parse import parse
 from pyoci.errors import OCIError
 from pyoci.lifecycle import remap as applied
 from pyoci.lifecycle.create import _REMAP, Creation
@@ -180,7 +185,7 @@ def test_settings_with_a_mistake_are_refused_by_their_path(settings, as_root, te
     assert "config.json" in str(caught.value)
 
 
-def creation(word="", **annotations):
+def creation(word=None, **annotations):
     request = CreateRequest("/state", "c", "/bundle")
     request.userns_remap = word
     made = Creation(request)
@@ -204,6 +209,23 @@ def test_the_annotation_needs_the_administrators_word(monkeypatch):
         applied.apply(creation(**{ANNOTATION: "600000:10"}))
     assert ANNOTATION in caught.value.where and "allowedAnnotations" in caught.value.todo
     assert _REMAP == ANNOTATION
+
+
+def test_an_empty_word_is_no_way_to_drop_it(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps(config()))
+    for made in (
+        lambda: Creation(create_request(parse(["--userns-remap=", "run", "--bundle", str(tmp_path), "c"]))).prepare(),
+        lambda: Runtime(tmp_path / "root").create("c", tmp_path, userns_remap=""),
+    ):
+        with pytest.raises(OCIError, match="no user to remap to: ''"):
+            made()
+    assert not (tmp_path / "root").exists()
+
+
+def test_a_program_is_told_by_its_argument(tmp_path):
+    with pytest.raises(OCIError) as caught:
+        Runtime(tmp_path / "root").create("c", config=config(), rootfs=tmp_path, userns_remap="0:10")
+    assert caught.value.where.startswith("userns_remap 0:10")
 
 
 @pytest.mark.parametrize(("euid", "inside"), [(1000, False), (0, True)])

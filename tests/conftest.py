@@ -15,6 +15,7 @@ from typing import Any, Literal
 import pytest
 
 from pyoci import Runtime
+from pyoci.lifecycle.request import CreateRequest
 
 REPO = Path(__file__).resolve().parent.parent
 CAPS = ["CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE"]
@@ -133,6 +134,12 @@ class Bundle:
     def argv(self, *args: str) -> list[str]:
         """The runtime's command line, with what goes before the verb."""
         return [runtime_path(), "--root", str(self.root), *(["--systemd-cgroup"] if SYSTEMD else []), *args]
+
+    def request(self) -> CreateRequest:
+        """What create is asked for in this process."""
+        request = CreateRequest(str(self.root), self.name, str(self.path))
+        request.cgroup_manager, request.systemd_cgroup = MANAGER, SYSTEMD
+        return request
 
     def command(self, *args: str, **kwargs: Any) -> subprocess.CompletedProcess[str]:
         """Run the runtime; stdout and stderr are captured unless said otherwise."""

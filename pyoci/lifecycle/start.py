@@ -61,6 +61,8 @@ def _open_gate(found: Found) -> None:
     status = found.status()
     if status == "running":
         raise StateError("cannot start an already running container")
+    if status == "paused":  # its group is frozen, before its program runs or after
+        raise StateError("cannot start a container that is paused", todo="resume it first")
     if status != "created":
         raise StateError(f"cannot start a container that has {status}", todo="delete it and create it anew")
     if "no_process" in found.state.extra:  # runtime-spec runtime, "Start": create takes such a config

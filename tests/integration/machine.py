@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from pyoci import Container, StateError
 from pyoci.plan.kernel import CAPABILITIES
 
 NEWNS, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET = 0x20000, 0x4000000, 0x8000000, 0x10000000, 0x20000000, 0x40000000
@@ -104,3 +105,12 @@ def dead(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
     except (FileNotFoundError, ProcessLookupError):
         return True
+
+
+def ends_killed(container: Container) -> None:
+    """Wait for one whose parent is pid 1, which reaps it: before Linux 6.15 (PIDFD_INFO_EXIT) the status may be gone then."""
+    try:
+        assert container.wait(20) == -9
+    except StateError as e:
+        assert e.what == "the exit status is not known", e
+        assert tuple(map(int, os.uname().release.split(".")[:2])) < (6, 15), "the kernel keeps it"

@@ -8,7 +8,11 @@ import re
 import subprocess
 import sys
 
-from tests.conftest import REPO, Bundles, snapshot
+import pytest
+
+from tests.conftest import REPO, SYSTEMD, Bundles, snapshot
+
+pytestmark = pytest.mark.skipif(SYSTEMD, reason="the examples use the cgroupfs driver")
 
 
 def test_the_examples_of_the_python_interface_do_what_is_printed(bundles: Bundles) -> None:

@@ -20,6 +20,7 @@ import pytest
 
 from pyoci import DEVNULL, PIPE, Container, Runtime, StateError, native
 from tests.conftest import MANAGER, REPO, Bundle, Bundles, snapshot
+from tests.integration.machine import ends_killed
 
 THREADS = 16
 PRELUDE = f"import sys; sys.path.insert(0, {str(REPO)!r}); MANAGER = {MANAGER!r}"
@@ -226,11 +227,7 @@ def test_the_exit_status_is_found_without_the_keeper(runtime: Runtime, bundle: B
         assert Path(f"/proc/{parent}/cmdline").read_bytes().startswith(b"pyoci-keep\0")
         os.kill(parent, signal.SIGKILL)
         container.kill("KILL")
-        if tuple(map(int, os.uname().release.split(".")[:2])) >= (6, 15):  # PIDFD_INFO_EXIT
-            assert container.wait(20) == -9
-        else:
-            with pytest.raises(StateError, match="the exit status is not known"):
-                container.wait(20)
+        ends_killed(container)
 
 
 def test_pidfd_is_readable_once_it_has_ended(runtime: Runtime, bundle: Bundle) -> None:
@@ -450,7 +447,7 @@ def test_a_program_that_is_killed_leaves_its_containers_and_no_half_made_one(bun
     with bundles.runtime().get(bundle.name) as container:
         assert container.status == "running"
         container.kill("KILL")
-        container.wait(20)
+        ends_killed(container)
 
 
 def test_a_program_that_is_killed_takes_its_hook_with_it(bundles: Bundles) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import Bundle, Bundles, said, snapshot
+from tests.conftest import SYSTEMD, Bundle, Bundles, said, snapshot
 
 Change = Callable[[Bundle], object]
 MAP = {"containerID": 0, "hostID": 100000, "size": 65536}
@@ -185,6 +185,8 @@ def one_line(text: str, where: str, remedy: str) -> None:
 @pytest.mark.parametrize("name", TABLE)
 def test_it_is_said_where_and_what_to_do_and_nothing_is_left(bundles: Bundles, name: str) -> None:
     change, where, remedy = TABLE[name]
+    if SYSTEMD and "cgroup path" in name:
+        pytest.skip("these paths are none for the systemd driver")
     bundle = bundles()
     change(bundle)
     bundle.save()

@@ -16,7 +16,7 @@ import pytest
 
 from pyoci.cgroups.hierarchies import read_hierarchies
 from pyoci.cgroups.stats_v2 import stats_v2
-from tests.conftest import PATIENCE, Bundle, Bundles, runtime_path, said, snapshot
+from tests.conftest import PATIENCE, Bundle, Bundles, said, snapshot
 
 TOP = Path("/sys/fs/cgroup")
 pytestmark = [
@@ -362,7 +362,7 @@ def test_running_out_of_memory_is_an_event(bundle: Bundle) -> None:
     bundle.running(
         "sh", "-c", "while [ ! -e /tmp/go ]; do sleep 0.1; done; dd if=/dev/zero of=/dev/null bs=64M count=1; sleep 100"
     )
-    command = [runtime_path(), "--root", str(bundle.root), "events", "--interval", "60s", bundle.name]
+    command = bundle.argv("events", "--interval", "60s", bundle.name)
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as events:
         try:
             time.sleep(1.0 * min(PATIENCE, 4))

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import PATIENCE, Bundle, Bundles, hierarchies, runtime_path, said, snapshot
+from tests.conftest import PATIENCE, Bundle, Bundles, hierarchies, said, snapshot
 from tests.integration.machine import NEWNET, asleep, unshare
 from tests.integration.test_terminal import console
 
@@ -225,7 +225,7 @@ def test_a_restore_in_the_foreground_passes_the_exit_status_on(bundles: Bundles)
 @needs_criu
 def test_pipes_of_the_caller_take_the_places_of_those_before(bundles: Bundles) -> None:
     bundle = bundles().sh("i=0; while :; do i=$((i+1)); echo $i; sleep 0.1; done")
-    command = [runtime_path(), "--root", str(bundle.root), "run", "--detach", "--bundle", str(bundle.path), bundle.name]
+    command = bundle.argv("run", "--detach", "--bundle", str(bundle.path), bundle.name)
     files: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
     with subprocess.Popen(command, text=True, **files) as started:
         assert started.wait(60 * PATIENCE) == 0 and started.stdout is not None
@@ -233,16 +233,7 @@ def test_pipes_of_the_caller_take_the_places_of_those_before(bundles: Bundles) -
         done(bundle, checkpoint(bundle))
         lines += started.stdout.readlines()
     images = str(bundle.path / "image")
-    command = [
-        runtime_path(),
-        "--root",
-        str(bundle.root),
-        "restore",
-        "--image-path",
-        images,
-        "--bundle",
-        str(bundle.path),
-    ]
+    command = bundle.argv("restore", "--image-path", images, "--bundle", str(bundle.path))
     again = subprocess.Popen([*command, bundle.name], text=True, **files)
     try:
         assert again.stdout is not None

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Bundle, Bundles, runtime_path, snapshot
+from tests.conftest import Bundle, Bundles, snapshot
 
 # $1 a folder for the chroot, $2 whether it is a mount point, $3… the command in it
 SCRIPT = """
@@ -45,7 +45,7 @@ def test_exec_and_own_namespace_show_the_containers_root(
     (tmp_path / "canary").write_text("of the host")
     bundle.config["process"]["capabilities"] = {}
     bundle.args("sleep", "100")
-    runtime = f"{runtime_path()} --root {bundle.root}"
+    runtime = " ".join(bundle.argv())
     show = f"test ! -e {tmp_path}/canary && cat /proc/1/cmdline && ls /"
     script = f"""
     {runtime} create --bundle {bundle.path} {" ".join(flags)} {bundle.name} </dev/null >/dev/null &&
@@ -66,7 +66,7 @@ def test_the_callers_mounts_survive(bundle: Bundle, tmp_path: Path) -> None:
     host = tmp_path / "host"
     host.mkdir()
     bundle.args("true")
-    run = f"{runtime_path()} --root {bundle.root} run --bundle {bundle.path} {bundle.name}"
+    run = " ".join(bundle.argv("run", "--bundle", str(bundle.path), bundle.name))
     script = f"mount --make-rshared /; wc -l </proc/self/mountinfo; {run} && wc -l </proc/self/mountinfo"
     wrap = ["unshare", "--mount", "--propagation", "private", "sh", "-c"]
     done = subprocess.run([*wrap, script], capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL)

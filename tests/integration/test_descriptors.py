@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Bundle, Bundles, runtime_path, said, snapshot
+from tests.conftest import Bundle, Bundles, said, snapshot
 from tests.integration import machine
 
 SHOW = "for f in /proc/self/fd/*; do f=${f##*/}; test $f -gt 2 && cat <&$f 2>/dev/null; done; ls /proc/self/fd"
@@ -23,7 +23,7 @@ def with_files(bundle: Bundle, numbers: list[int], *command: str, **env: str) ->
         f"os.dup2(os.open({str(bundle.path / f'fd{n}')!r}, 0), {n}); os.set_inheritable({n}, True); " for n in numbers
     )
     pid = "os.environ.update({k: str(os.getpid()) for k, v in os.environ.items() if v == 'self'}); "
-    argv = [runtime_path(), "--root", str(bundle.root), *command]
+    argv = bundle.argv(*command)
     code = f"import os; os.closerange(3, 20); {opens}{pid}os.execv({argv[0]!r}, {argv!r})"
     return subprocess.run(
         [sys.executable, "-c", code],

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Bundle, runtime_path
+from tests.conftest import Bundle
 
 
 @pytest.fixture
@@ -96,7 +96,7 @@ def test_exec_cap_widens_neither_inheritable_nor_ambient(running: Bundle) -> Non
 def test_exec_tty(running: Bundle) -> None:
     parent, child = pty.openpty()
     process = subprocess.Popen(
-        [runtime_path(), "--root", str(running.root), "exec", "--tty", running.name, "sh", "-c", "test -t 1 && tty"],
+        running.argv("exec", "--tty", running.name, "sh", "-c", "test -t 1 && tty"),
         stdin=child, stdout=child, stderr=child,
     )  # fmt: skip
     os.close(child)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import PATIENCE, Bundle, Bundles, hierarchies, runtime_path, said, snapshot
+from tests.conftest import PATIENCE, Bundle, Bundles, hierarchies, said, snapshot
 
 unified_only = Path("/sys/fs/cgroup/cgroup.controllers").exists()
 
@@ -102,7 +102,7 @@ def test_exec_waits_in_a_paused_container_when_told_so(running: Bundle) -> None:
     refused = running.command("exec", running.name, "true")
     assert refused.returncode == 255 and "cannot exec in a paused container" in said(refused)
     assert "--ignore-paused" in said(refused)
-    argv = [runtime_path(), "--root", str(running.root), "exec", "--ignore-paused", running.name, "echo", "awake"]
+    argv = running.argv("exec", "--ignore-paused", running.name, "echo", "awake")
     process = subprocess.Popen(argv, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True)
     try:
         time.sleep(0.3 * PATIENCE)
@@ -118,7 +118,7 @@ def test_exec_waits_in_a_paused_container_when_told_so(running: Bundle) -> None:
 
 def test_waiting_in_a_paused_container_can_be_given_up(running: Bundle) -> None:
     assert running.command("pause", running.name).returncode == 0
-    argv = [runtime_path(), "--root", str(running.root), "exec", "--ignore-paused", running.name, "touch", "/tmp/ran"]
+    argv = running.argv("exec", "--ignore-paused", running.name, "touch", "/tmp/ran")
     with open(running.path / "said", "wb") as err:  # no pipe: the frozen process has it too
         process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stderr=err)
     try:

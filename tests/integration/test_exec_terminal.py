@@ -14,7 +14,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.conftest import PATIENCE, Bundle, runtime_path
+from tests.conftest import PATIENCE, Bundle
 
 
 class Shown:
@@ -23,7 +23,7 @@ class Shown:
     def __init__(self, bundle: Bundle, *command: str, size: tuple[int, int] = (0, 0)) -> None:
         self.parent, child = pty.openpty()
         termios.tcsetwinsize(child, size)
-        argv = [runtime_path(), "--root", str(bundle.root), "exec", "--tty", bundle.name, *command]
+        argv = bundle.argv("exec", "--tty", bundle.name, *command)
         self.process = subprocess.Popen(argv, stdin=child, stdout=child, stderr=child, start_new_session=True)
         os.close(child)
         self.text = ""
@@ -98,7 +98,7 @@ def test_the_callers_terminal_is_as_before_afterwards(bundle: Bundle) -> None:
     parent, child = pty.openpty()
     try:
         before = termios.tcgetattr(child)
-        argv = [runtime_path(), "--root", str(bundle.root), "exec", "--tty", bundle.name, "true"]
+        argv = bundle.argv("exec", "--tty", bundle.name, "true")
         assert subprocess.run(argv, stdin=child, stdout=child, stderr=child, timeout=20).returncode == 0
         assert termios.tcgetattr(child) == before
     finally:

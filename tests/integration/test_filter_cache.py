@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Bundle, runtime_path
+from tests.conftest import Bundle
 
 DENY = {"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 40}
 
@@ -31,7 +31,7 @@ def loads_libseccomp(bundle: Bundle) -> bool:
     if shutil.which("strace") is None:
         pytest.skip("strace is not installed")
     trace = bundle.path / "trace"
-    command = [runtime_path(), "--root", str(bundle.root), "run", "--bundle", str(bundle.path), bundle.name]
+    command = bundle.argv("run", "--bundle", str(bundle.path), bundle.name)
     done = subprocess.run(["strace", "-o", str(trace), "-e", "openat", *command], capture_output=True, text=True)
     assert done.stdout == "1\n", done.stderr
     return "libseccomp" in trace.read_text()

@@ -15,7 +15,9 @@ import sysconfig
 import pytest
 
 from tests.bench import variant
-from tests.conftest import REPO, Bundle
+from tests.conftest import REPO, SYSTEMD, Bundle
+
+pytestmark = pytest.mark.skipif(SYSTEMD, reason="the lists are the cgroupfs driver's")
 
 # what every hot verb needs: the command line, errors, the helper, the state store
 CORE = """

@@ -12,7 +12,7 @@ import pytest
 from pyoci.errors import OCIError
 from pyoci.lifecycle.create import create
 from pyoci.lifecycle.exec_ import exec_
-from pyoci.lifecycle.request import CreateRequest, ExecRequest
+from pyoci.lifecycle.request import ExecRequest
 from pyoci.lifecycle.start import start
 from pyoci.plan import lsm, ops
 from pyoci.plan.context import Context
@@ -46,7 +46,7 @@ def test_labels_of_create_and_exec_are_written(bundle: Bundle, labels: None, wit
         (bundle.rootfs / "proc").rmdir()
     bundle.config["process"]["apparmorProfile"] = "some"
     bundle.args("sleep", "100")
-    create(CreateRequest(str(bundle.root), bundle.name, str(bundle.path)))
+    create(bundle.request())
     pid = bundle.state()["pid"]
     handles = [p for p in Path(f"/proc/{pid}/fd").iterdir() if str(p.readlink()) == "/"]
     assert not [p for p in handles if (p / "sys").exists()]  # none that shows more than processes
@@ -73,7 +73,7 @@ def test_a_label_that_did_not_take_fails_the_start(bundle: Bundle, monkeypatch: 
     replace(monkeypatch, emit)
     bundle.config["process"]["apparmorProfile"] = "some"
     bundle.args("true")
-    create(CreateRequest(str(bundle.root), bundle.name, str(bundle.path)))
+    create(bundle.request())
     with pytest.raises(OCIError) as caught:
         start(str(bundle.root), bundle.name)
     assert "the label is not the one that was set" in str(caught.value)

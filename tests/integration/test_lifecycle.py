@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from tests.conftest import PATIENCE, Bundle, Bundles, runtime_path, snapshot
+from tests.conftest import PATIENCE, Bundle, Bundles, runtime_path, said, snapshot
 from tests.integration import machine
 
 
@@ -277,6 +277,15 @@ def test_signal_0_only_asks(bundle: Bundle) -> None:
     bundle.wait("stopped")
     asked = bundle.command("kill", bundle.name, "0")
     assert asked.returncode == 1 and "container not running" in asked.stderr
+
+
+def test_a_created_container_that_is_paused_is_resumed_before_its_start(bundle: Bundle) -> None:
+    assert bundle.args("sleep", "100").create().returncode == 0
+    assert bundle.command("pause", bundle.name).returncode == 0
+    refused = bundle.command("start", bundle.name)
+    assert refused.returncode == 1 and said(refused) == "cannot start a container that is paused · resume it first"
+    assert bundle.command("resume", bundle.name).returncode == 0
+    assert bundle.command("start", bundle.name).returncode == 0 and bundle.state()["status"] == "running"
 
 
 def test_a_paused_container_that_is_killed_dies(bundle: Bundle) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import Bundle, Bundles, runtime_path, snapshot
+from tests.conftest import Bundle, Bundles, snapshot
 
 
 class Net:
@@ -25,7 +25,7 @@ class Net:
         return found
 
     def runtime(self, bundle: Bundle, *args: str) -> subprocess.CompletedProcess[str]:
-        command = [*self.enter, runtime_path(), "--root", str(bundle.root), *args]
+        command = [*self.enter, *bundle.argv(*args)]
         with open(bundle.path / "output", "w") as out:  # a file: the container keeps it open
             done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, timeout=60)
         said = (bundle.path / "output").read_text().replace('\\"', '"')

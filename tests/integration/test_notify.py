@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Bundle, Bundles, runtime_path, snapshot
+from tests.conftest import Bundle, Bundles, snapshot
 from tests.integration.machine import compiled
 
 # sends one datagram to $NOTIFY_SOCKET, and sleeps; the image has no program that can
@@ -79,7 +79,7 @@ def env(address: str) -> dict[str, str]:
 
 def test_start_waits_until_the_container_is_ready(teller: Bundle, manager: Manager, address: str) -> None:
     assert teller.args("tell", "100", "STATUS=soon", "STATUS=now\nREADY=1").create(env=env(address)).returncode == 0
-    argv = [runtime_path(), "--root", str(teller.root), "start", teller.name]
+    argv = teller.argv("start", teller.name)
     process = subprocess.Popen(argv, env=env(address), stdin=subprocess.DEVNULL)
     try:
         assert manager.hear() == b"READY=1\n"
@@ -95,7 +95,7 @@ def test_start_stays_until_the_manager_has_read_it(teller: Bundle, tmp_path: Pat
     address = str(tmp_path / "manager")
     manager = Manager(address)
     assert teller.args("tell", "100", "READY=1").create(env=env(address)).returncode == 0
-    process = subprocess.Popen([runtime_path(), "--root", str(teller.root), "start", teller.name], env=env(address))
+    process = subprocess.Popen(teller.argv("start", teller.name), env=env(address))
     try:
         time.sleep(0.3)
         assert process.poll() is None
@@ -120,7 +120,7 @@ def test_start_does_not_wait_for_a_container_that_ends(bundle: Bundle, tmp_path:
 
 def test_run_in_the_foreground_is_the_main_process_itself(teller: Bundle, manager: Manager, address: str) -> None:
     teller.args("tell", "1", "READY=1", "READY=1")
-    argv = [runtime_path(), "--root", str(teller.root), "run", "--bundle", str(teller.path), teller.name]
+    argv = teller.argv("run", "--bundle", str(teller.path), teller.name)
     process = subprocess.Popen(argv, env=env(address), stdin=subprocess.DEVNULL)
     try:
         assert manager.hear() == b"READY=1\n"
@@ -138,7 +138,7 @@ def test_run_detached_waits_like_start(teller: Bundle, tmp_path: Path) -> None:
     address = str(tmp_path / "manager")
     manager = Manager(address)
     teller.args("tell", "100", "READY=1")
-    argv = [runtime_path(), "--root", str(teller.root), "run", "--detach", "--bundle", str(teller.path), teller.name]
+    argv = teller.argv("run", "--detach", "--bundle", str(teller.path), teller.name)
     process = subprocess.Popen(argv, env=env(address), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     try:
         said = [manager.hear() for _ in range(3)]
@@ -154,7 +154,7 @@ def test_a_signal_ends_a_detached_run_that_waits_and_leaves_nothing(bundles: Bun
     bundle = bundles().args("sleep", "100")
     address = str(tmp_path / "manager")
     manager = Manager(address)
-    argv = [runtime_path(), "--root", str(bundle.root), "run", "--detach", "--bundle", str(bundle.path), bundle.name]
+    argv = bundle.argv("run", "--detach", "--bundle", str(bundle.path), bundle.name)
     process = subprocess.Popen(argv, env=env(address), stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     try:
         bundle_running = bundle.command("state", bundle.name)

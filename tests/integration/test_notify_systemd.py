@@ -52,7 +52,7 @@ def shown(bundle: Bundle) -> dict[str, str]:
 @pytest.mark.parametrize("how", ["foreground", "detached"])
 def test_the_service_has_started_when_the_container_is_ready(teller: Bundle, how: str) -> None:
     flags = ["--detach"] if how == "detached" else []
-    argv = [runtime_path(), "--root", str(teller.root), "run", *flags, "--bundle", str(teller.path), teller.name]
+    argv = teller.argv("run", *flags, "--bundle", str(teller.path), teller.name)
     start = time.monotonic()
     service = ["systemd-run", f"--unit={unit(teller)}", "--property=Type=notify", "--property=NotifyAccess=main"]
     done = subprocess.run([*service, *argv], capture_output=True, text=True, timeout=60 * PATIENCE)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Bundle, Bundles, runtime_path, snapshot
+from tests.conftest import Bundle, Bundles, snapshot
 
 
 def run_without_mount_setattr(bundle: Bundle) -> subprocess.CompletedProcess[str]:
@@ -17,7 +17,7 @@ def run_without_mount_setattr(bundle: Bundle) -> subprocess.CompletedProcess[str
         pytest.skip("strace is not installed")
     trace = bundle.path / "trace"
     strace = ["strace", "-f", "-qq", "-o", str(trace), "-e", "trace=mount_setattr"]
-    command = [runtime_path(), "--root", str(bundle.root), "run", "--bundle", str(bundle.path), bundle.name]
+    command = bundle.argv("run", "--bundle", str(bundle.path), bundle.name)
     done = subprocess.run(
         [*strace, "-e", "inject=mount_setattr:error=ENOSYS", *command],
         capture_output=True,

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from pyoci import PIPE, STDOUT
-from tests.conftest import REPO, Bundle, Bundles, runtime_path, said, snapshot
+from tests.conftest import REPO, Bundle, Bundles, said, snapshot
 from tests.integration.machine import MS_BIND, MS_PRIVATE, MS_REC, MS_SHARED, NEWNS, mount, unshare
 
 FIRST, SIZE = 231072, 65536
@@ -83,7 +83,7 @@ def test_the_hello_bundle_runs_as_an_unprivileged_user(bundle: Bundle, etc: Etc)
     hello = bundle.path / "hello"
     subprocess.run([REPO / "bundles/hello/assemble", hello], check=True, timeout=60)
     before = owners(hello)
-    command = [runtime_path(), "--root", str(bundle.root), "--userns-remap", "default"]
+    command = bundle.argv("--userns-remap", "default")
     run = subprocess.run(
         [*command, "run", "--bundle", hello, bundle.name], capture_output=True, text=True, timeout=100, **etc.here()
     )

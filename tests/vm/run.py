@@ -1,6 +1,6 @@
 """Boot the machine of tests/vm/build, send it files, run one command there as root, pass its output on and its status back.
 
-usage: run.py IMAGE [--timeout SECONDS] [--memory MB] [--send PATH]… -- COMMAND…
+usage: run.py IMAGE [--timeout SECONDS] [--memory MB] [--kernel WORDS] [--send PATH]… -- COMMAND…
 
 Files keep their absolute paths in the machine. It has no network and nothing of this machine: two disks (its own, of which
 changes are thrown away, and a tar of what is sent) and two one-way pipes (output and status).
@@ -39,14 +39,14 @@ def pack(paths: list[Path], command: list[str], to: Path) -> None:
     subprocess.run(["tar", "-c", "-f", to, *skipped, "-C", job, "run/job", "-C", "/", *inside], check=True, timeout=300)
 
 
-def machine(image: Path, parts: Path, memory: int) -> list[str]:
+def machine(image: Path, parts: Path, memory: int, kernel: str) -> list[str]:
     """qemu's command line; emulated unless /dev/kvm works."""
     kvm = os.access("/dev/kvm", os.R_OK | os.W_OK) and "PYOCI_VM_KVM" in os.environ
     cpu = ["-accel", "kvm", "-cpu", "host"] if kvm else ["-accel", "tcg,thread=multi,tb-size=512", "-cpu", "qemu64"]
     return [
         *("qemu-system-x86_64", "-M", "pc,usb=off,vmport=off", "-nodefaults", "-no-user-config", *cpu),
         *("-smp", "2", "-m", str(memory), "-no-reboot", "-display", "none", "-nic", "none"),
-        *("-kernel", str(image / "kernel"), "-initrd", str(image / "initrd"), "-append", KERNEL),
+        *("-kernel", str(image / "kernel"), "-initrd", str(image / "initrd"), "-append", f"{KERNEL} {kernel}"),
         *("-serial", f"file:{parts / 'console'}"),
         *("-drive", f"id=system,file={image / 'disk'},format=raw,if=none,snapshot=on,cache=unsafe"),
         *("-device", "virtio-blk-pci,drive=system"),
@@ -63,10 +63,11 @@ def machine(image: Path, parts: Path, memory: int) -> list[str]:
     ]
 
 
-def boot(image: Path, parts: Path, memory: int, seconds: float) -> int:
+def boot(image: Path, parts: Path, memory: int, kernel: str, seconds: float) -> int:
     """Run the machine until it is off; its output goes to ours as it comes."""
     end = time.monotonic() + seconds
-    with subprocess.Popen(machine(image, parts, memory), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as process:
+    command = machine(image, parts, memory, kernel)
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         try:
             while True:
@@ -96,6 +97,7 @@ def main() -> int:
     parser.add_argument("image", type=Path)
     parser.add_argument("--timeout", type=float, default=1200.0)
     parser.add_argument("--memory", type=int, default=2048)
+    parser.add_argument("--kernel", default="", help="more words for the kernel's command line")
     parser.add_argument("--send", type=Path, action="append", default=[])
     parser.add_argument("command", nargs="+")
     options = parser.parse_args()
@@ -108,7 +110,7 @@ def main() -> int:
         parts = Path(folder)
         pack([path.absolute() for path in options.send], options.command, parts / "sent")
         begin = time.monotonic()
-        code = boot(options.image, parts, options.memory, options.timeout)
+        code = boot(options.image, parts, options.memory, options.kernel, options.timeout)
         print(f"virtual machine: status {code} after {time.monotonic() - begin:.0f} s", file=sys.stderr)
         if code in (124, 125):
             tail = (parts / "console").read_text(errors="replace").splitlines()[-30:]

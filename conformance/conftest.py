@@ -127,7 +127,9 @@ def template(ground: Ground) -> Path:
         (root / "bin" / applet).symlink_to("busybox")
     (root / "etc/passwd").write_text("root:x:0:0::/:/bin/sh\n")
     source = Path(__file__).parent / "programs/probe.c"
-    if shutil.which("cc"):
+    if made := os.environ.get("CONFORMANCE_PROBE"):  # on a machine with a compiler, for one that has none
+        shutil.copy(made, root / "bin/probe")
+    elif shutil.which("cc"):
         subprocess.run(["cc", "-O1", "-static", "-o", root / "bin/probe", source], check=True)
     return root
 

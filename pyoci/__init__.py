@@ -6,7 +6,7 @@ The names come when they are first asked for: the command line loads this packag
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyoci.api import Container, ContainerState, Runtime
-    from pyoci.errors import ConfigError, HookError, KernelError, OCIError, StateError, UsageError
+    from pyoci.errors import ConfigError, HookError, KernelError, NotFoundError, OCIError, StateError, UsageError
     from pyoci.process import Process
     from pyoci.stdio import DEVNULL, PIPE, STDOUT
 
@@ -19,6 +19,7 @@ __all__ = [
     "ContainerState",
     "HookError",
     "KernelError",
+    "NotFoundError",
     "OCIError",
     "Process",
     "Runtime",

@@ -12,13 +12,14 @@ from typing import Any, Literal, NotRequired, TypeAlias, TypedDict, cast
 
 from pyoci import paths
 from pyoci.cli.signals import signal_number
-from pyoci.errors import ConfigError, HookError, KernelError, OCIError, StateError, UsageError
+from pyoci.errors import ConfigError, HookError, KernelError, NotFoundError, OCIError, StateError, UsageError
 from pyoci.hosted import Held, HostedCreation, HostedExecution, plain, warn
 from pyoci.known import Known
 from pyoci.lifecycle.container import Found
 from pyoci.lifecycle.create import create
 from pyoci.lifecycle.delete import delete, delete_found
 from pyoci.lifecycle.events import stats_found
+from pyoci.lifecycle.every import look
 from pyoci.lifecycle.freeze import pause_found, resume_found
 from pyoci.lifecycle.query import document, pids_found
 from pyoci.lifecycle.request import CreateRequest, ExecRequest
@@ -26,7 +27,7 @@ from pyoci.lifecycle.signal_ import kill_found
 from pyoci.lifecycle.start import start_found
 from pyoci.lifecycle.update import update_found
 from pyoci.process import SIGTERM, Process, Waitable
-from pyoci.state import Stamp, State, Store, check_id, default_root
+from pyoci.state import Stamp, State, check_id, default_root
 from pyoci.stdio import DEVNULL, PIPE, STDOUT, Stdio, StdioLike
 
 PathLike: TypeAlias = str | os.PathLike[str]
@@ -144,7 +145,8 @@ class Runtime:
         """Find a container, whoever created it.
 
         Raises:
-            StateError: it does not exist, or its state is unreadable.
+            NotFoundError: it does not exist.
+            StateError: its state is unreadable.
         """
         with Found(self._root, id) as found:
             try:
@@ -155,15 +157,11 @@ class Runtime:
 
     def list(self) -> list[Container]:
         """All containers below the state root, by id; one whose state is unreadable, too."""
-        found = []
-        for id in sorted(Store(self._root).ids()):
-            try:
-                with Found(self._root, id) as one:
-                    found.append(Container(self, id, (one.state, one.stamp), -1, -1, Stdio()))
-            except StateError as e:
-                if "does not exist" not in e.what:  # else it was deleted while we looked
-                    found.append(Container(self, id, None, -1, -1, Stdio()))
-        return found
+
+        def at(found: Found) -> Container:
+            return Container(self, found.entry.id, (found.state, found.stamp), -1, -1, Stdio())
+
+        return look(self._root, at, lambda id: Container(self, id, None, -1, -1, Stdio()))
 
     def _forget(self, container: Container) -> None:
         with self._lock:
@@ -415,7 +413,7 @@ class Container(Waitable):
         except StateError as e:
             if not force:
                 raise
-            if "does not exist" not in e.what:
+            if not isinstance(e, NotFoundError):
                 delete(self._runtime.root, self._id, True)
         else:
             with found:
@@ -464,6 +462,7 @@ __all__ = [
     "ContainerState",
     "HookError",
     "KernelError",
+    "NotFoundError",
     "OCIError",
     "Process",
     "Runtime",

@@ -56,6 +56,10 @@ class StateError(OCIError):
     """The container's state does not allow the operation, or its state file is unreadable."""
 
 
+class NotFoundError(StateError):
+    """There is no such container, or not any more."""
+
+
 class KernelError(OCIError):
     """A system call failed.
 

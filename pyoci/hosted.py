@@ -7,7 +7,7 @@ from typing import Any
 
 from pyoci import native
 from pyoci.cgroups.hierarchies import Hierarchies
-from pyoci.errors import ConfigError, StateError
+from pyoci.errors import ConfigError, NotFoundError
 from pyoci.known import Known
 from pyoci.lifecycle.container import Found
 from pyoci.lifecycle.create import Creation
@@ -236,7 +236,7 @@ class Held(Found):
             raise
         if self.state.created != known[0].created:
             self.__exit__()
-            raise StateError("container does not exist", where=self.entry.dir_path, why="its id is another's now")
+            raise NotFoundError("container does not exist", where=self.entry.dir_path, why="its id is another's now")
 
     def _close_pidfd(self) -> None:
         if self._held >= 0:

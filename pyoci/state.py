@@ -11,7 +11,7 @@ import fcntl
 import posix
 
 from pyoci import native
-from pyoci.errors import OCIError, StateError, UsageError
+from pyoci.errors import NotFoundError, OCIError, StateError, UsageError
 from pyoci.paths import absolute, decode, is_directory, is_link, make_folders
 from pyoci.spec import jsontext
 
@@ -273,7 +273,7 @@ class Entry:
                 time.sleep(pause)
                 pause = min(pause * 2, 0.05)
         if posix.fstat(self.fd).st_nlink == 0:
-            raise StateError("container does not exist", where=self.dir_path)
+            raise NotFoundError("container does not exist", where=self.dir_path)
 
     def unlock(self) -> None:
         fcntl.flock(self.fd, fcntl.LOCK_UN)
@@ -312,7 +312,7 @@ class Entry:
                 break
             st = posix.fstat(self.fd)
             if st.st_nlink == 0:
-                raise StateError("container does not exist", where=self.dir_path)
+                raise NotFoundError("container does not exist", where=self.dir_path)
             try:
                 fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 fcntl.flock(self.fd, fcntl.LOCK_UN)
@@ -477,7 +477,7 @@ class Store:
             entry = Entry(self.root, id)
         except OSError as e:
             if e.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
-                raise StateError("container does not exist", where=f"{self.root}/{id}") from None
+                raise NotFoundError("container does not exist", where=f"{self.root}/{id}") from None
             raise StateError(
                 "cannot open the container's state", where=f"{self.root}/{id}", why=(e.strerror or "").lower()
             ) from None

@@ -115,6 +115,7 @@ class Bundle:
         self.root = root
         self.config = copy.deepcopy(default_config())
         self.config["linux"]["cgroupsPath"] = f"{cgroup[1:]}:t:{name}" if SYSTEMD else f"{cgroup}/{name}"
+        self.group = f"{cgroup}/t-{name}.scope" if SYSTEMD else f"{cgroup}/{name}"  # where that is in a hierarchy
 
     @property
     def rootfs(self) -> Path:

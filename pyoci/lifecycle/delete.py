@@ -7,7 +7,7 @@ import posix
 from select import poll
 
 from pyoci.cgroups import Disabled
-from pyoci.errors import KernelError, OCIError, StateError
+from pyoci.errors import KernelError, NotFoundError, OCIError, StateError
 from pyoci.lifecycle.container import Found
 from pyoci.state import STATE, Entry, Store
 
@@ -44,7 +44,7 @@ def delete(root: str, id: str, force: bool) -> None:
     except StateError as e:
         if not force:
             raise
-        if "does not exist" not in e.what:
+        if not isinstance(e, NotFoundError):
             _wreck(root, id)
         return
     with found:
@@ -61,8 +61,8 @@ def delete_found(found: Found, force: bool, warn: Callable[[str], None] = stderr
     """
     try:
         _lock(found, force)
-    except StateError as e:
-        if force and "does not exist" in e.what:  # another has just deleted it
+    except NotFoundError:
+        if force:  # another has just deleted it
             return
         raise
     status = found.status()

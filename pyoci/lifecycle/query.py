@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from pyoci.errors import OCIError, StateError
 from pyoci.lifecycle.container import Found
 from pyoci.spec import jsontext
 from pyoci.spec.reader import Obj
-from pyoci.state import Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,20 +47,15 @@ def state(root: str, id: str) -> dict[str, Any]:
 
 def list_states(root: str) -> list[dict[str, Any]]:
     """The state of every container; one that is unreadable is listed as "unknown", never hidden."""
-    out = []
-    for id in sorted(Store(root).ids()):
-        try:
-            with Found(root, id) as found:
-                doc = document(found)
-                doc["owner"] = found.state.owner
-        except StateError as e:
-            if "does not exist" in e.what:  # deleted while we looked
-                continue
-            doc = {"id": id, "pid": 0, "status": "unknown", "bundle": "", "created": "", "owner": 0}
-        except OCIError:
-            doc = {"id": id, "pid": 0, "status": "unknown", "bundle": "", "created": "", "owner": 0}
-        out.append(doc)
-    return out
+    from pyoci.lifecycle.every import look
+
+    def at(found: Found) -> dict[str, Any]:
+        return {**document(found), "owner": found.state.owner}
+
+    def unknown(id: str) -> dict[str, Any]:
+        return {"id": id, "pid": 0, "status": "unknown", "bundle": "", "created": "", "owner": 0}
+
+    return look(root, at, unknown)
 
 
 def pids(root: str, id: str) -> list[int]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from pyoci.errors import OCIError, StateError
+from pyoci.errors import OCIError
 from pyoci.lifecycle.container import Found, not_running
-from pyoci.state import Store
+from pyoci.lifecycle.every import look
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -55,18 +55,13 @@ def usages(root: str) -> list[Usage]:
     Args:
         root: state root.
     """
-    out = []
-    for id in sorted(Store(root).ids()):
-        try:
-            with Found(root, id) as found:
-                one = _look(found)
-                one.stats = _stats(found) if one.pid else None
-        except OCIError as e:
-            if isinstance(e, StateError) and "does not exist" in e.what:  # deleted while we looked
-                continue
-            one = Usage(id, "unknown")
-        out.append(one)
-    return out
+
+    def at(found: Found) -> Usage:
+        one = _look(found)
+        one.stats = _stats(found) if one.pid else None
+        return one
+
+    return look(root, at, lambda id: Usage(id, "unknown"))
 
 
 def _look(found: Found) -> Usage:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from pyoci import DEVNULL, PIPE, ConfigError, Container, KernelError, OCIError, Runtime, StateError, UsageError
+from pyoci import DEVNULL, PIPE, ConfigError, Container, KernelError, NotFoundError, OCIError, Runtime, StateError, UsageError
 from tests.conftest import Bundle, Bundles, snapshot
 from tests.integration.machine import ends_killed
 
@@ -54,9 +54,9 @@ def test_create_start_wait_delete(runtime: Runtime, bundles: Bundles) -> None:
     assert container.status == "stopped" and container.state["pid"] == 0
     container.delete()
     assert container.wait() == 7
-    with pytest.raises(StateError, match="does not exist"):
+    with pytest.raises(NotFoundError, match="does not exist"):
         _ = container.state
-    with pytest.raises(StateError, match="does not exist"):
+    with pytest.raises(NotFoundError, match="does not exist"):
         container.delete()
     container.delete(force=True)
     assert snapshot(bundles) == before
@@ -93,7 +93,7 @@ def test_start_sees_what_the_command_line_did_meanwhile(runtime: Runtime, bundle
         with pytest.raises(StateError, match="already running"):
             container.start()
         assert bundle.command("delete", "--force", bundle.name).returncode == 0
-        with pytest.raises(StateError, match="does not exist"):
+        with pytest.raises(NotFoundError, match="does not exist"):
             _ = container.status
 
 
@@ -104,7 +104,7 @@ def test_a_handle_means_its_own_container_and_no_later_one_of_that_id(runtime: R
     other.delete(force=True)
     with runtime.create(bundle.name, bundle.path) as second:
         for step in (first.start, first.kill, first.delete, lambda: first.status):
-            with pytest.raises(StateError, match="does not exist"):
+            with pytest.raises(NotFoundError, match="does not exist"):
                 step()
         first.delete(force=True)
         assert second.status == "created"
@@ -142,7 +142,7 @@ def test_get_finds_what_another_program_made_and_learns_its_exit_status(runtime:
         late = runtime.get(bundle.name)
         with pytest.raises(StateError, match="not running"):
             late.wait()
-    with pytest.raises(StateError, match="does not exist"):
+    with pytest.raises(NotFoundError, match="does not exist"):
         runtime.get(bundle.name)
 
 

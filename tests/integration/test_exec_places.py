@@ -39,7 +39,7 @@ def running(bundle: Bundle) -> Bundle:
 @contextlib.contextmanager
 def below(bundle: Bundle, name: str, *controllers: str) -> Iterator[None]:
     """Groups of a name below the container's, in some hierarchies or all."""
-    own = bundle.config["linux"]["cgroupsPath"].strip("/")
+    own = bundle.group[1:]
     made = []
     try:
         for top in hierarchies():
@@ -57,7 +57,7 @@ def below(bundle: Bundle, name: str, *controllers: str) -> Iterator[None]:
 
 
 def test_exec_joins_a_group_below_the_containers(running: Bundle) -> None:
-    own = running.config["linux"]["cgroupsPath"]
+    own = running.group
     with below(running, "inner"):
         result = running.command("exec", "--cgroup", "inner", running.name, "cat", "/proc/self/cgroup")
         assert result.returncode == 0, result.stderr
@@ -70,7 +70,7 @@ def test_exec_joins_a_group_below_the_containers(running: Bundle) -> None:
 
 @pytest.mark.skipif(unified_only, reason="cgroup v2 has one hierarchy")
 def test_exec_joins_a_group_of_one_controller(running: Bundle) -> None:
-    own = running.config["linux"]["cgroupsPath"]
+    own = running.group
     with below(running, "little", "memory", "pids"):
         flags = ("--cgroup", "memory:/little", "--cgroup=pids:little")
         found = groups(running.command("exec", *flags, running.name, "cat", "/proc/self/cgroup").stdout)

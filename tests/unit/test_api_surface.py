@@ -15,7 +15,7 @@ import pyoci
 from pyoci import Container, ContainerState, OCIError, Process, Runtime
 from tests.conftest import REPO
 
-ERRORS = ("UsageError", "ConfigError", "StateError", "KernelError", "HookError")
+ERRORS = ("UsageError", "ConfigError", "StateError", "NotFoundError", "KernelError", "HookError")
 
 
 def loaded(statement: str) -> set[str]:

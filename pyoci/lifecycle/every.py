@@ -1,0 +1,34 @@
+"""One look at every container below a state root."""
+
+from __future__ import annotations
+
+from pyoci.errors import NotFoundError, OCIError
+from pyoci.lifecycle.container import Found
+from pyoci.state import Store
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import TypeVar
+
+    Seen = TypeVar("Seen")
+
+
+def look(root: str, at: Callable[[Found], Seen], unknown: Callable[[str], Seen]) -> list[Seen]:
+    """What each container shows, by id; one that is deleted while we look is left out.
+
+    Args:
+        root: state root.
+        at: what one shows.
+        unknown: the same of one whose state is unreadable: it is never hidden.
+    """
+    out = []
+    for id in sorted(Store(root).ids()):
+        try:
+            with Found(root, id) as found:
+                out.append(at(found))
+        except NotFoundError:
+            continue
+        except OCIError:
+            out.append(unknown(id))
+    return out

@@ -2,7 +2,7 @@
 PREFIX ?= /usr/local
 PYTHON = .venv/bin/python
 
-.PHONY: setup setup-dev hello test unit lint format bench attacks faults fuzz e2e e2e-matrix vm-test vm-test-all conformance conformance-matrix man completion verbs-doc install clean
+.PHONY: setup setup-dev hello test unit lint format bench attacks faults fuzz e2e e2e-matrix vm-test vm-test-all conformance conformance-vm conformance-matrix man completion verbs-doc install clean
 
 setup:
 	@tools/setup
@@ -69,6 +69,11 @@ conformance-matrix: setup
 vm-test: setup
 	@tools/machine
 	@tests/vm/lane $(TESTS)
+
+# The specification's requirements on cgroup v2: runc and crun are in the machine as well (RUNTIME=/usr/sbin/runc).
+conformance-vm: setup
+	@tools/machine
+	@PYOCI_VM_TIMEOUT=4000 tests/vm/lane -- .venv/bin/python -m conformance run $(if $(RUNTIME),--runtime $(RUNTIME))
 
 # Every test with real containers, with both cgroup drivers: an hour or two.
 vm-test-all: setup

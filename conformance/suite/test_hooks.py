@@ -12,7 +12,7 @@ import pytest
 
 from conformance.hooks import AT_CREATE, KINDS, hook, log, logged
 from conformance.requirement import MUST, requirement, table
-from conformance.runtime import Box
+from conformance.runtime import SLOW, Box
 
 SECTION = {
     "prestart": "configHooksPrestart",
@@ -138,7 +138,7 @@ def test_relative(box: Box, kind: str) -> None:
 
 @pytest.mark.parametrize("kind", each(10, "{}: a hook that takes longer than timeout is ended", KINDS))
 def test_timeout(box: Box, kind: str) -> None:
-    seen = logged(box, kind, "echo here; exec sleep 20")
+    seen = logged(box, kind, f"echo here; exec sleep {20 * SLOW:g}")
     box.config["hooks"][kind][0]["timeout"] = 1
     box.sh("true")
     start = time.monotonic()
@@ -146,7 +146,7 @@ def test_timeout(box: Box, kind: str) -> None:
     if created == 0 and box.try_start() == 0:
         box.wait()
     box.delete()
-    assert time.monotonic() - start < 10, "the hook was waited for"
+    assert time.monotonic() - start < 10 * SLOW, "the hook was waited for"
     assert seen.read_text() == "here\n"
 
 

@@ -13,7 +13,18 @@ from typing import Any
 
 import pytest
 
-from pyoci import DEVNULL, PIPE, ConfigError, Container, KernelError, NotFoundError, OCIError, Runtime, StateError, UsageError
+from pyoci import (
+    DEVNULL,
+    PIPE,
+    ConfigError,
+    Container,
+    KernelError,
+    NotFoundError,
+    OCIError,
+    Runtime,
+    StateError,
+    UsageError,
+)
 from tests.conftest import Bundle, Bundles, snapshot
 from tests.integration.machine import ends_killed
 

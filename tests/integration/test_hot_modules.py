@@ -8,12 +8,14 @@ in the list below.
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import sysconfig
 
 import pytest
 
+from pyoci.cgroups.hierarchies import read_hierarchies
 from tests.bench import variant
 from tests.conftest import REPO, SYSTEMD, Bundle
 
@@ -21,7 +23,7 @@ pytestmark = pytest.mark.skipif(SYSTEMD, reason="the lists are the cgroupfs driv
 
 # what every hot verb needs: the command line, errors, the helper, the state store
 CORE = """
-pyoci pyoci.cgroups pyoci.cgroups.files pyoci.cgroups.group pyoci.cgroups.v1 pyoci.cli pyoci.cli.common pyoci.cli.main pyoci.cli.parse pyoci.cli.table
+pyoci pyoci.cgroups pyoci.cgroups.files pyoci.cgroups.group pyoci.cli pyoci.cli.common pyoci.cli.main pyoci.cli.parse pyoci.cli.table
 pyoci.errors pyoci.lifecycle pyoci.lifecycle.request pyoci.native pyoci.native._runtime pyoci.native._runtime.lib
 pyoci.paths pyoci.spec pyoci.spec.jsontext pyoci.state
 """
@@ -32,7 +34,12 @@ pyoci.plan pyoci.plan.capabilities pyoci.plan.cgroupmounts pyoci.plan.compile py
 pyoci.plan.encode pyoci.plan.facts pyoci.plan.hooks pyoci.plan.identity pyoci.plan.kernel pyoci.plan.mountopts
 pyoci.plan.mounts pyoci.plan.namespaces pyoci.plan.ops pyoci.plan.rootfs pyoci.plan.unsupported pyoci.spec.reader
 """
+# what serves the host's cgroups, and what makes a group there besides
+UNIFIED = read_hierarchies().mode == "unified"
+CORE += "pyoci.cgroups.v2" if UNIFIED else "pyoci.cgroups.v1"
 MAKE = "pyoci.cgroups.compile pyoci.cgroups.hierarchies pyoci.lifecycle.create"
+if UNIFIED:
+    MAKE += " pyoci.cgroups.choose pyoci.cgroups.compile_v2 pyoci.cgroups.devicefilter"
 FOUND = "pyoci.lifecycle.container"
 OURS = {
     "create": f"{PLAN} {MAKE} pyoci.cli.verb_create",
@@ -71,6 +78,8 @@ def teller(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     if request.param == "interpreter":
         paths = f"{str(REPO)!r}, {sysconfig.get_path('platlib')!r}"
         return [sys.executable, "-I", "-S", "-c", TELL.format(paths=paths)]
+    if not shutil.which("cc"):
+        pytest.skip("no C compiler, to build a command that tells")
     program = tmp_path_factory.mktemp("variant") / "pyoci"
     refused = variant.make(program)
     if refused:

@@ -49,6 +49,11 @@ class Write:
         return f"<{self.file} {self.value!r} {self.where}>"
 
 
+def of_systemd(cgroups_path: str) -> bool:
+    """Whether it is "SLICE:PREFIX:NAME", for the systemd driver."""
+    return cgroups_path.count(":") == 2 and "/" not in cgroups_path
+
+
 def cgroup_path(cgroups_path: str | None, container_id: str, default: str) -> str:
     """The container's path below each hierarchy's mount point, starting with "/".
 
@@ -65,7 +70,7 @@ def cgroup_path(cgroups_path: str | None, container_id: str, default: str) -> st
         return f"{default.rstrip('/')}/{container_id}"
     if len(cgroups_path) > 4000 or "\0" in cgroups_path or "\n" in cgroups_path:
         raise ConfigError("cgroup path is too long or has a control character", where=where)
-    if cgroups_path.count(":") == 2 and "/" not in cgroups_path:
+    if of_systemd(cgroups_path):
         raise ConfigError(
             "cgroup path in systemd's form", where=where, todo="use --systemd-cgroup with it, or a path with slashes"
         )

@@ -45,10 +45,15 @@ def create_request(options: Options) -> CreateRequest:
     request.no_pivot = options.on("no-pivot")
     request.no_new_keyring = options.on("no-new-keyring")
     request.cgroup_manager = options.globals.get("cgroup-manager") or "cgroupfs"
-    request.systemd_cgroup = bool(options.globals.get("systemd-cgroup")) or request.cgroup_manager == "systemd"
+    request.systemd_cgroup = systemd_cgroup(options)
     request.userns_remap = options.globals.get("userns-remap")  # an empty one is no way to drop it
     request.warn = warner(options)
     return request
+
+
+def systemd_cgroup(options: Options) -> bool:
+    """Whether the systemd driver is asked for."""
+    return bool(options.globals.get("systemd-cgroup")) or options.globals.get("cgroup-manager") == "systemd"
 
 
 def notify_socket() -> str:

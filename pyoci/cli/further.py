@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 
-from pyoci.cli.common import bundle
+from pyoci.cli.common import bundle, systemd_cgroup
 from pyoci.errors import ConfigError
 from pyoci.spec.finding import ERROR
 from pyoci.spec.generate import CONFIG
@@ -30,7 +30,7 @@ def tell(options: Options, error: ConfigError) -> str:
     try:
         if os.stat(os.path.join(folder, CONFIG)).st_size > _LARGE:
             return ""
-        found = [f for f in validate(folder, seconds=_SECONDS) if f.severity == ERROR]
+        found = [f for f in validate(folder, seconds=_SECONDS, systemd=systemd_cgroup(options)) if f.severity == ERROR]
     except Exception:
         return ""  # the error itself has been told, and this is an extra: nothing may come after it instead
     lines = [f.line() for f in found if not (f.what == error.what and f.where == error.where)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pyoci.cli.common import out
+from pyoci.cli.common import out, systemd_cgroup
 from pyoci.spec.finding import ERROR
 from pyoci.spec.jsontext import dumps
 from pyoci.spec.validate import validate
@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
 
 def run(options: Options) -> int:
-    found = validate(options.args[0] if options.args else ".", options.on("strict"))
+    path = options.args[0] if options.args else "."
+    found = validate(path, options.on("strict"), systemd=systemd_cgroup(options) or None)
     errors = sum(finding.severity == ERROR for finding in found)
     if options.text("format") == "json":
         out(dumps([finding.record() for finding in found], 2) + "\n")

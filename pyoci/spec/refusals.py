@@ -9,9 +9,13 @@ from __future__ import annotations
 
 import time
 
+from pyoci.cgroups.compile import compile_v1, of_systemd
+from pyoci.cgroups.compile_v2 import compile_v2
+from pyoci.cgroups.systemd_units import from_annotations, unit_of
 from pyoci.errors import ConfigError, OCIError
 from pyoci.lifecycle.create import Creation
 from pyoci.lifecycle.request import CreateRequest
+from pyoci.plan.context import section
 from pyoci.spec import mend
 from pyoci.spec.finding import ERROR, WARNING, Finding
 from pyoci.spec.reader import Obj
@@ -29,20 +33,36 @@ _TRIES = 1000
 class Trial(Creation):
     """A creation that ends where it would begin to have effects."""
 
-    def __init__(self, bundle: str, data: Any) -> None:
+    def __init__(self, bundle: str, data: Any, systemd: bool | None) -> None:
         # a state root in which nothing can be: no compiled filter is kept either
         super().__init__(CreateRequest("/dev/null", "validate", bundle))
         self.spec = Obj(data)
+        self._systemd = systemd
         process = data.get("process")
         if isinstance(process, dict) and process.get("terminal") is True:
             self.request.console_socket = "/"  # one is given at the real create
+
+    def _compile_cgroups(self) -> None:
+        named = section(self.spec, "linux").text("cgroupsPath")
+        if self._systemd is False or not (self._systemd or of_systemd(named or "")):
+            super()._compile_cgroups()
+            return
+        self.request.cgroup_manager = "disabled"  # that systemd runs here, and takes it, is seen at the create
+        super()._compile_cgroups()
+        unit_of(named, self.request.id, self.facts.euid != 0 or self.facts.in_userns)
+        from_annotations(self.spec.mapping("annotations"))
+        resources = section(self.spec, "linux").obj("resources")
+        compiled = compile_v2 if self.found.mode == "unified" else compile_v1
+        compiled(resources.data if resources else {}, version=self.spec.data.get("ociVersion", ""))
 
     def compile(self, options: Options) -> LaunchPlan:
         options.strict = True
         return super().compile(options)
 
 
-def refusals(document: Any, bundle: str, limit: int, seconds: float) -> tuple[list[Finding], bool]:
+def refusals(
+    document: Any, bundle: str, limit: int, seconds: float, systemd: bool | None
+) -> tuple[list[Finding], bool]:
     """What `create` refuses, and what it warns of.
 
     Args:
@@ -50,6 +70,7 @@ def refusals(document: Any, bundle: str, limit: int, seconds: float) -> tuple[li
         bundle: absolute path of the bundle.
         limit: how many findings are enough.
         seconds: how long it may take, about.
+        systemd: whether it is for the systemd driver; None if it is of that form.
 
     Returns:
         the findings, each place once; and whether there may be more.
@@ -59,7 +80,7 @@ def refusals(document: Any, bundle: str, limit: int, seconds: float) -> tuple[li
     end = time.monotonic() + seconds
     for _ in range(_TRIES):
         try:
-            trial = Trial(bundle, draft.data)
+            trial = Trial(bundle, draft.data, systemd)
             trial.check()
         except OCIError as e:
             path = draft.parse(e.where)

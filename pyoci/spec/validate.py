@@ -26,13 +26,14 @@ RULES = rules.RULES
 assert hostrules
 
 
-def validate(path: str, strict: bool = False, seconds: float = SECONDS) -> list[Finding]:
+def validate(path: str, strict: bool = False, seconds: float = SECONDS, systemd: bool | None = None) -> list[Finding]:
     """Find the mistakes of a bundle's config.
 
     Args:
         path: the bundle's folder, or its config.json.
         strict: make errors of the warnings.
         seconds: how long to ask the compiler for its next objection.
+        systemd: whether it is for the systemd driver (--systemd-cgroup); None for what its cgroupsPath looks like.
 
     Returns:
         the findings, as their places follow one another; none for a config without fault.
@@ -52,10 +53,12 @@ def validate(path: str, strict: bool = False, seconds: float = SECONDS) -> list[
         document = jsontext.loads(raw, file)
     except ConfigError as e:
         return [Finding(ERROR, (), e.what, e.why, e.todo)]
-    return validate_document(document, os.path.dirname(os.path.abspath(file)), strict, seconds)
+    return validate_document(document, os.path.dirname(os.path.abspath(file)), strict, seconds, systemd)
 
 
-def validate_document(document: Any, bundle: str, strict: bool = False, seconds: float = SECONDS) -> list[Finding]:
+def validate_document(
+    document: Any, bundle: str, strict: bool = False, seconds: float = SECONDS, systemd: bool | None = None
+) -> list[Finding]:
     """The same for a config that has been decoded.
 
     Args:
@@ -63,11 +66,12 @@ def validate_document(document: Any, bundle: str, strict: bool = False, seconds:
         bundle: absolute path of its bundle.
         strict: make errors of the warnings.
         seconds: how long to ask the compiler for its next objection.
+        systemd: as above.
     """
     from pyoci.spec.refusals import refusals
     from pyoci.spec.schemacheck import check  # 70 ms
 
-    refused, more = refusals(document, bundle, LIMIT, seconds)
+    refused, more = refusals(document, bundle, LIMIT, seconds, systemd)
     by_schema = check(document, LIMIT)
     by_rules = _rules(rules.Config(document, bundle))
     found = _once(document, refused, by_schema, by_rules)

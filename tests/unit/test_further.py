@@ -46,6 +46,18 @@ def test_the_other_errors_follow_the_first_which_stays_one_line(bundle, capfd, v
     assert json.loads(record)["msg"] == first
 
 
+@pytest.mark.parametrize(
+    ("flags", "places"), [(["--systemd-cgroup"], ["process.cwd"]), ([], ["process.cwd", "linux.cgroupsPath"])]
+)
+def test_a_path_of_the_systemd_driver_is_a_mistake_without_it_alone(bundle, capfd, flags, places):
+    config = broken(cwd="work")
+    config["linux"]["cgroupsPath"] = "machine.slice:libpod:c1"
+    config["root"]["path"] = "nowhere"
+    assert create(bundle, config, *flags) == 1
+    first, _, *others = capfd.readouterr().err.splitlines()
+    assert "nowhere" in first and [line.split(" · ")[1] for line in others] == places
+
+
 def test_a_single_mistake_is_told_once(bundle, capfd):
     assert create(bundle, broken(cwd="work")) == 1
     assert len(capfd.readouterr().err.splitlines()) == 1

@@ -47,6 +47,45 @@ def test_a_config_without_fault_has_no_findings(bundle, rootless):
     assert validate_document(default_config(rootless), str(bundle), strict=True) == []
 
 
+@pytest.mark.parametrize(
+    ("path", "systemd", "says"),
+    [
+        ("machine.slice:libpod:c1", None, ""),
+        ("machine.slice:libpod:c1", True, ""),
+        ("machine.slice:libpod:c1", False, "in systemd's form"),
+        ("machine:libpod:c1", None, "no name of a slice"),
+        ("/a/b", None, ""),
+        ("/a/b", True, "not in systemd's form"),
+        ("/a:b:c", None, ""),
+    ],
+)
+def test_a_cgroup_path_is_judged_for_the_driver_it_is_for(bundle, path, systemd, says):
+    config = default_config()
+    config["linux"]["cgroupsPath"] = path
+    config["linux"]["resources"] = {"pids": {"limit": 5}}
+    found = validate_document(config, str(bundle), systemd=systemd)
+    assert places(found) == (["linux.cgroupsPath"] if says else []) and says in "".join(f.what for f in found)
+    config["linux"]["resources"]["pids"]["limit"] = "5"
+    assert "linux.resources.pids.limit" in places(validate_document(config, str(bundle), systemd=systemd))
+
+
+def test_an_annotation_for_systemd_is_judged_with_its_path(bundle):
+    config = default_config()
+    config["linux"]["cgroupsPath"] = "machine.slice:libpod:c1"
+    config["annotations"] = {"org.systemd.property.Slice": "'x.slice'"}
+    assert places(validate_document(config, str(bundle))) == ['annotations["org.systemd.property.Slice"]']
+    del config["linux"]["cgroupsPath"]
+    assert validate_document(config, str(bundle)) == []
+
+
+def test_the_flags_name_the_driver(bundle, capfd):
+    config = default_config()
+    config["linux"]["cgroupsPath"] = "/a/b"
+    for flags, code in (([], 0), (["--systemd-cgroup"], 1), (["--cgroup-manager", "systemd"], 1)):
+        assert run([*flags, "validate", save(bundle, config)]) == code
+        assert ("linux.cgroupsPath" in capfd.readouterr().out) == bool(code)
+
+
 @pytest.mark.parametrize("name", [*ERRORS, *SECCOMPS])
 def test_a_mistake_is_found_at_its_place_and_nothing_else(bundle, name):
     config = default_config()

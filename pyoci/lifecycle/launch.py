@@ -115,7 +115,9 @@ class Launch:
         joins = [ops.Op(ops.JOIN_CGROUP, "linux.cgroupsPath", a=SLOT_JOIN + i) for i in range(count)]
         codes = [op.code for op in self.plan.ops]
         at = codes.index(ops.FORK) + 1 if ops.FORK in codes else 0
-        while codes[at] == ops.CPU_AFFINITY:  # process.execCPUAffinity.initial: before the cgroups
+        if codes[at] == ops.CPU_AFFINITY and self.plan.ops[at].where.endswith(
+            "initial"
+        ):  # "final" comes after the cgroups
             at += 1
         self.plan.ops[at:at] = joins
 

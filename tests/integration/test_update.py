@@ -12,11 +12,13 @@ from typing import Any
 
 import pytest
 
+from pyoci.cgroups.hierarchies import read_hierarchies
 from pyoci.cgroups.stats import stats_v1
 from pyoci.spec.jsontext import dumps
-from tests.conftest import Bundle, Bundles, runtime_path
+from tests.conftest import SYSTEMD, Bundle, Bundles
 
 M = 1 << 20
+UNIFIED = read_hierarchies().mode == "unified"
 FILES = (
     "memory/memory.limit_in_bytes",
     "memory/memory.memsw.limit_in_bytes",
@@ -27,6 +29,11 @@ FILES = (
     "cpuset/cpuset.cpus",
     "pids/pids.max",
     "blkio/blkio.bfq.weight",
+    # of cgroup v2; runc 1.1.5 has another formula for cpu.weight
+    "memory/memory.max",
+    "memory/memory.swap.max",
+    "memory/memory.low",
+    "cpu/cpu.max",
 )
 CONTROLLERS = ("cpu", "cpuacct", "cpuset", "memory", "pids", "blkio", "hugetlb")
 # Told to both runtimes one after the other: flags, or resources as JSON.
@@ -66,7 +73,7 @@ class Box:
     def __init__(self, bundle: Bundle, *runtime: str) -> None:
         self.runtime = runtime
         self.name = bundle.name
-        self.cgroup = bundle.config["linux"]["cgroupsPath"]
+        self.cgroup = bundle.group
         disk = os.stat(bundle.path).st_dev  # a disk with a limit is one whose use is counted
         throttle = [{"major": os.major(disk), "minor": os.minor(disk), "rate": 1 << 30}] if os.major(disk) else []
         bundle.config["linux"]["resources"] = {
@@ -96,7 +103,7 @@ class Box:
         found = {}
         for name in FILES:
             controller, file = name.split("/")
-            path = Path(f"/sys/fs/cgroup/{controller}{self.cgroup}/{file}")
+            path = Path("/sys/fs/cgroup" if UNIFIED else f"/sys/fs/cgroup/{controller}", self.cgroup[1:], file)
             found[file] = path.read_text().strip() if path.exists() else "absent"
         return found
 
@@ -109,14 +116,15 @@ class Box:
 
 @pytest.fixture
 def box(bundle: Bundle) -> Box:
-    return Box(bundle, runtime_path(), "--root", str(bundle.root))
+    return Box(bundle, *bundle.argv())
 
 
 @pytest.fixture
 def runc_box(bundles: Bundles) -> Iterator[Box]:
     if shutil.which("runc") is None:
         pytest.skip("runc is not installed")
-    made = Box(bundles("theirs"), "runc", "--root", f"{bundles.root}-runc")
+    flags = ["--systemd-cgroup"] if SYSTEMD else []
+    made = Box(bundles("theirs"), "runc", "--root", f"{bundles.root}-runc", *flags)
     try:
         yield made
     finally:
@@ -130,6 +138,7 @@ def test_every_update_has_the_outcome_and_values_that_runc_gives(box: Box, runc_
         assert box.values() == runc_box.values(), change
 
 
+@pytest.mark.skipif(UNIFIED, reason="cgroup v2 takes a limit that is below the use")
 def test_a_refused_update_leaves_every_old_value(box: Box) -> None:
     before = box.values()
     result = box.update(["--cpu-share", "300", "--pids-limit", "20", "--memory", "1k"])
@@ -169,6 +178,7 @@ def test_a_paused_container_can_be_updated_a_stopped_one_not(box: Box, bundle: B
         assert result.returncode == 1 and "container not running" in result.stderr
 
 
+@pytest.mark.skipif(UNIFIED, reason="these are statistics of cgroup v1")
 def test_stats_of_the_same_group_are_those_of_runc(runc_box: Box) -> None:
     """Frozen, so that nothing counts on between the two looks."""
     runc_box("exec", runc_box.name, "dd", "if=/dev/zero", "of=/written", "bs=1M", "count=1", "conv=fsync")
@@ -195,7 +205,7 @@ def test_events_come_at_the_interval_tell_of_oom_and_end_with_the_container(box:
         try:
             assert json.loads(process.stdout.readline())["type"] == "stats"
             box("exec", box.name, "dd", "if=/dev/zero", "of=/dev/null", "bs=200M", "count=1")
-            kinds = [json.loads(process.stdout.readline())["type"] for _ in range(5)]
+            kinds = (json.loads(process.stdout.readline())["type"] for _ in range(500))
             assert "oom" in kinds
             bundle.delete()
             assert process.wait(10) == 0

@@ -1,9 +1,13 @@
 """compile_exec, and what the hot path may import."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from pyoci.lifecycle.launch import Launch
 from pyoci.plan import kernel, ops
 from pyoci.plan.compile import compile_exec
 from pyoci.plan.facts import ExecTarget, Options
@@ -39,6 +43,19 @@ def test_exec_terminal_is_of_the_running_container():
     plan = build({"terminal": True}, has_console_socket=True, terminal_rows=5)
     op = next(op for op in plan.ops if op.code == ops.CONSOLE)
     assert (op.flags, op.a) == (ops.FLAG_EXEC_CONSOLE, 5)
+
+
+@pytest.mark.parametrize("flags", [0, kernel.CLONE_NEWPID])
+def test_the_cgroups_are_joined_between_the_two_affinities(flags):
+    """A cpuset takes the affinity away from who joins it, before Linux 6.2."""
+    for given in ({"initial": "0", "final": "1"}, {"initial": "0"}, {"final": "1"}):
+        plan = build({"execCPUAffinity": given}, flags=flags)
+        read, write = os.pipe()
+        os.close(read)
+        with Launch(plan, lambda point, launch: None, lambda launch: None) as launch:
+            launch.join([write], -1)
+        shown = [op.where.rpartition(".")[2] for op in plan.ops if op.code in (ops.CPU_AFFINITY, ops.JOIN_CGROUP)]
+        assert shown == [word for word in ("initial", "cgroupsPath", "final") if word in (*given, "cgroupsPath")]
 
 
 def test_exec_with_no_other_namespace_does_not_join():

@@ -115,10 +115,6 @@ class Launch:
         joins = [ops.Op(ops.JOIN_CGROUP, "linux.cgroupsPath", a=SLOT_JOIN + i) for i in range(count)]
         codes = [op.code for op in self.plan.ops]
         at = codes.index(ops.FORK) + 1 if ops.FORK in codes else 0
-        if codes[at] == ops.CPU_AFFINITY and self.plan.ops[at].where.endswith(
-            "initial"
-        ):  # "final" comes after the cgroups
-            at += 1
         self.plan.ops[at:at] = joins
 
     def give(self, slot: int, fd: int) -> None:

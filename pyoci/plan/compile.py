@@ -111,11 +111,11 @@ def compile_exec(process: Obj, target: ExecTarget, facts: HostFacts, options: Op
     # For the rules on groups and capabilities: entered, if the container has its own.
     ctx.joined = {flag: "" for flag in NAMESPACES.values() if target.ns_flags & flag}
     who = identity.Identity(ctx)
-    if process.has("execCPUAffinity"):
+    pinned = process.has("execCPUAffinity")
+    if pinned:
         from pyoci.plan import schedule
 
-        schedule.affinity(ctx, "initial")  # the cgroups are joined after it, see Launch.join
-        schedule.affinity(ctx, "final")
+        schedule.affinity(ctx, "initial")
     identity.oom_score(ctx)
     if process.has("apparmorProfile") or process.has("selinuxLabel"):
         from pyoci.plan import lsm
@@ -126,7 +126,9 @@ def compile_exec(process: Obj, target: ExecTarget, facts: HostFacts, options: Op
         ctx.add(ops.SETNS, "linux.namespaces", a=slot, b=target.ns_flags)
     if not namespaces.creates(ctx, "mount"):
         ctx.add(ops.CHROOT, "root.path")  # its root is a directory of a mount namespace that it shares
-    ctx.add(ops.FORK, "linux.namespaces", a=0, flags=ops.FLAG_LEAVE_HOST)
+    ctx.add(ops.FORK, "linux.namespaces", a=0, flags=ops.FLAG_LEAVE_HOST)  # then the cgroups are joined: Launch.join
+    if pinned:
+        schedule.affinity(ctx, "final")
     ctx.add(ops.SETSID, at(process, "terminal"))
     _console(ctx, who, ops.FLAG_EXEC_CONSOLE)
     _finish(ctx, who, gate=False)

@@ -94,5 +94,5 @@ install: setup
 	@tools/install "$(DESTDIR)" "$(PREFIX)"
 
 clean:
-	rm -rf build .venv *.egg-info pyoci/native/*.so pyoci/native/*.o pyoci/native/_runtime.c pyoci/native/_seccomp.c
+	rm -rf build .venv *.egg-info pyoci/native/*.so pyoci/native/*.o pyoci/native/_runtime.c pyoci/native/_seccomp.c pyoci/native/_bus.c
 	find . -name __pycache__ -prune -exec rm -rf {} +

@@ -40,7 +40,11 @@ setup(
     # spec-schemas/ is for everybody, so it stands at the top; installed it lies in the package that reads it.
     packages=[*find_packages(include=["pyoci*"]), "pyoci.spec_schemas"],
     package_dir={"pyoci.spec_schemas": "spec-schemas"},
-    cffi_modules=["pyoci/native/build_runtime.py:ffi", "pyoci/native/build_seccomp.py:ffi", "pyoci/native/build_bus.py:ffi"],
+    cffi_modules=[
+        "pyoci/native/build_runtime.py:ffi",
+        "pyoci/native/build_seccomp.py:ffi",
+        "pyoci/native/build_bus.py:ffi",
+    ],
     scripts=["tools/pyoci-script"],
     cmdclass={"build_scripts": BuildCommand},
 )

@@ -24,6 +24,11 @@ def errno_words(e: OSError) -> str:
     return f"{word[:1].lower()}{word[1:]} ({errno.errorcode.get(e.errno or 0, e.errno)})"
 
 
+def gone(e: OSError) -> bool:
+    """Whether the group is not there any more; ENODEV: it was removed, as by systemd, while its file was open."""
+    return e.errno in (errno.ENOENT, errno.ENODEV)
+
+
 def write(path: str, value: str) -> None:
     """Write a value to a cgroup file, in one call as the kernel wants it."""
     fd = posix.open(path, posix.O_WRONLY | posix.O_CLOEXEC)

@@ -84,7 +84,9 @@ class Group:
         """
         if not self.pids():
             return
-        if is_root(self._first()):
+        if is_root_or_gone(self._first()):
+            if not self.pids():
+                return
             raise StateError("the container's state names the root of a cgroup hierarchy", where=self._first())
         seen: set[int] = set()
         frozen = self.frozen()
@@ -92,8 +94,8 @@ class Group:
             if not frozen and self._can_freeze():
                 try:
                     self.freeze()
-                except OCIError:
-                    pass  # a process in an uninterruptible wait: signal what is there
+                except (OCIError, OSError):
+                    pass  # a process in an uninterruptible wait, or no group any more: signal what is there
             while new := [p for p in self.pids() if p not in seen]:
                 seen.update(new[:_AT_ONCE])
                 self._signal(new[:_AT_ONCE], signal)
@@ -168,6 +170,13 @@ def is_root(directory: str) -> bool:
     return posix.stat(directory).st_dev != posix.stat(f"{directory}/..").st_dev
 
 
+def is_root_or_gone(directory: str) -> bool:
+    try:
+        return is_root(directory)
+    except FileNotFoundError:
+        return True
+
+
 def tree(directory: str) -> list[str]:
     """The group and all below it, parents first."""
     out = []
@@ -191,7 +200,7 @@ def remove_tree(directory: str) -> bool:
     except FileNotFoundError:
         return True
     except OSError as e:
-        if e.errno not in (errno.EBUSY, errno.ENOTEMPTY):
+        if e.errno not in (errno.EBUSY, errno.ENOTEMPTY, errno.ENODEV):
             raise KernelError(
                 "cannot remove the cgroup", errno=e.errno or 0, where=directory, why=errno_words(e)
             ) from None

@@ -6,8 +6,8 @@ import errno
 import posix
 
 from pyoci import native
-from pyoci.cgroups.files import TODO, errno_words, read, write
-from pyoci.cgroups.group import SIGKILL, Group, is_root
+from pyoci.cgroups.files import TODO, errno_words, gone, read, write
+from pyoci.cgroups.group import SIGKILL, Group, is_root, is_root_or_gone
 from pyoci.errors import ConfigError, KernelError, OCIError, StateError
 
 TYPE_CHECKING = False
@@ -275,14 +275,17 @@ class V2Driver(Group):
     def thaw(self) -> None:
         try:
             write(f"{self.directory}/cgroup.freeze", "0")
-        except FileNotFoundError:
-            pass
+        except OSError as e:
+            if not gone(e):
+                raise
 
     def frozen(self) -> bool:
         try:
             return read(f"{self.directory}/cgroup.freeze").strip() == "1"
-        except FileNotFoundError:
-            return False
+        except OSError as e:
+            if gone(e):
+                return False
+            raise
 
     def kill_all(self, signal: int) -> None:
         """Signal every process, until no new one appears; SIGKILL by the kernel itself from Linux 5.14 on.
@@ -295,7 +298,7 @@ class V2Driver(Group):
                 write(f"{self.directory}/cgroup.kill", "1")
                 return
             except OSError as e:
-                if e.errno not in (errno.ENOENT, errno.EOPNOTSUPP, errno.EACCES):
+                if not gone(e) and e.errno not in (errno.EOPNOTSUPP, errno.EACCES):
                     raise failed("cannot end the processes of the cgroup", self.directory, e) from None
         super().kill_all(signal)
 
@@ -365,13 +368,6 @@ def may_filter() -> bool:
     from pyoci.lifecycle.host import in_user_namespace
 
     return not in_user_namespace() and bool(native.own_caps() & (1 << 39 | 1 << 21))
-
-
-def is_root_or_gone(directory: str) -> bool:
-    try:
-        return is_root(directory)
-    except FileNotFoundError:
-        return True
 
 
 def failed(what: str, path: str, e: OSError) -> KernelError:

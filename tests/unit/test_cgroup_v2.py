@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import os
+import posix
 import subprocess
 from pathlib import Path
 
@@ -87,6 +89,50 @@ def test_where_the_kernel_cannot_kill_a_group_every_process_is_signalled(driver:
     finally:
         process.kill()
         process.wait()
+
+
+def test_a_group_that_is_removed_while_it_is_looked_at_is_gone(
+    driver: V2Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """systemd removes a scope by itself once it is empty: then its open files, and rmdir, give ENODEV."""
+
+    def removed(*_: object, **__: object) -> None:
+        raise OSError(errno.ENODEV, "")
+
+    (folder(driver) / "cgroup.freeze").write_text("1")
+    driver.create()
+    monkeypatch.setattr("pyoci.cgroups.v2.write", removed)
+    monkeypatch.setattr("pyoci.cgroups.v2.read", removed)
+    driver.kill_all(9)
+    driver.thaw()
+    assert not driver.frozen()
+    really, tries = posix.rmdir, []
+
+    def rmdir(path: str) -> None:
+        tries.append(path)
+        if len(tries) < 3:
+            removed()
+        really(path)
+
+    (folder(driver) / "cgroup.freeze").unlink()
+    monkeypatch.setattr("pyoci.cgroups.group.posix.rmdir", rmdir)
+    driver.remove()
+    assert not folder(driver).exists() and len(tries) > 2
+
+
+@pytest.mark.parametrize("number", [errno.ENODEV, errno.ENOENT])
+def test_a_group_that_goes_while_it_is_frozen_is_empty(
+    driver: V2Driver, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    procs = folder(driver) / "cgroup.procs"
+    procs.write_text(f"{os.getpid()}\n")
+
+    def gone() -> None:
+        procs.unlink()
+        raise OSError(number, "")
+
+    monkeypatch.setattr(driver, "freeze", gone)
+    driver.kill_all(15)
 
 
 def test_who_may_make_a_group(driver: V2Driver, monkeypatch: pytest.MonkeyPatch) -> None:

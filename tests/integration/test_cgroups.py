@@ -71,7 +71,7 @@ def test_the_group_is_where_the_path_says_in_every_hierarchy(bundle: Bundle, pat
     bundle.delete()
     assert not [m for m in MOUNTS.values() if (m / expected.lstrip("/")).exists()]
     if path == "deep":
-        for mount in MOUNTS.values():
+        for mount in set(MOUNTS.values()):
             (mount / own.lstrip("/") / "a").rmdir()
 
 
@@ -223,6 +223,8 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
 def test_a_value_that_cannot_be_is_refused_and_leaves_nothing(
     bundles: Bundles, resources: dict[str, Any], where: str, says: str
 ) -> None:
+    if where.endswith("realtimeRuntime") and not (MOUNTS.get("cpu", Path("/")) / "cpu.rt_runtime_us").exists():
+        pytest.skip("this kernel has no cpu.rt_runtime_us")
     bundle = limits(bundles(), **resources)
     before = snapshot(bundles)
     result = bundle.save().run()

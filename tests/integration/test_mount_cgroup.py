@@ -36,7 +36,7 @@ def test_each_hierarchy_is_there_with_the_containers_group_as_its_root(bundle: B
     with_cgroup(bundle, "nosuid", "noexec", "nodev", "relatime", *(["ro"] if mode == "ro" else []), own=own)
     script = (
         "cat /proc/self/mountinfo; echo; cd /sys/fs/cgroup; ls; "
-        "for h in *; do busybox grep -qx 1 $h/cgroup.procs && echo in $h; mkdir $h/made 2>/dev/null && echo made $h; done; true"
+        "for h in *; do [ -L $h ] && continue; busybox grep -qx 1 $h/cgroup.procs && echo in $h; mkdir $h/made 2>/dev/null && echo made $h; done; true"
     )
     info, rest = bundle.shown(script).split("\n\n")
     found = {m.target: m for m in map(machine.Mount, info.splitlines()) if m.target.startswith("/sys/fs/cgroup")}

@@ -39,7 +39,14 @@ def script(path, text):
 def lane(repo, **more):
     environment = {"PATH": str(repo / "bin"), "TMPDIR": str(repo), **more}
     command = [str(repo / "tests/vm/lane")]
-    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    return subprocess.Popen(
+        command,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),  # a shell cannot trap what nohup has it ignore
+    )
 
 
 def ended(process):

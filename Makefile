@@ -75,7 +75,7 @@ conformance-vm: setup
 	@tools/machine
 	@PYOCI_VM_TIMEOUT=4000 tests/vm/lane -- .venv/bin/python -m conformance run $(if $(RUNTIME),--runtime $(RUNTIME))
 
-# Every test with real containers, with both cgroup drivers: an hour or two.
+# Every test with real containers, with both cgroup drivers: more than an hour.
 vm-test-all: setup
 	@tools/machine
 	@PYOCI_VM_BOTH=all PYOCI_VM_TIMEOUT=9000 tests/vm/lane

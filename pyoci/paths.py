@@ -27,12 +27,17 @@ def read_all(path: str) -> bytes:
     """The whole of a file of the kernel's, which does not tell its size."""
     fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
     try:
-        parts = []
-        while part := posix.read(fd, 1 << 16):
-            parts.append(part)
-        return b"".join(parts)
+        return read_rest(fd)
     finally:
         posix.close(fd)
+
+
+def read_rest(fd: int) -> bytes:
+    """What is still to be read of an open file."""
+    parts = []
+    while part := posix.read(fd, 1 << 16):
+        parts.append(part)
+    return b"".join(parts)
 
 
 def encode(text: str) -> bytes:

@@ -10,12 +10,13 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
-from pyoci import Runtime
-from pyoci.lifecycle.request import CreateRequest
+if TYPE_CHECKING:  # not before pytest_sessionstart has built the helper
+    from pyoci import Runtime
+    from pyoci.lifecycle.request import CreateRequest
 
 REPO = Path(__file__).resolve().parent.parent
 CAPS = ["CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE"]
@@ -138,6 +139,8 @@ class Bundle:
 
     def request(self) -> CreateRequest:
         """What create is asked for in this process."""
+        from pyoci.lifecycle.request import CreateRequest
+
         request = CreateRequest(str(self.root), self.name, str(self.path))
         request.cgroup_manager, request.systemd_cgroup = MANAGER, SYSTEMD
         return request
@@ -229,6 +232,8 @@ class Bundles:
 
     def runtime(self) -> Runtime:
         """The Python interface to the same."""
+        from pyoci import Runtime
+
         return Runtime(self.root, cgroup_manager=MANAGER)
 
     def close(self) -> None:

@@ -210,7 +210,7 @@ int bus_wait_job(struct bus *b, const char *job, uint64_t usec, char *result, si
 			r = sd_bus_wait(b->bus, end - at);
 		if (r < 0)
 			return r;
-		if (at >= end)
+		if (at >= end && b->result[0] == 0)
 			return -ETIMEDOUT;
 	}
 	copy(result, size, b->result);

@@ -10,7 +10,7 @@ import posix
 from _json import encode_basestring, make_encoder, make_scanner
 
 from pyoci.errors import ConfigError
-from pyoci.paths import decode, is_regular
+from pyoci.paths import decode, is_regular, read_rest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -219,10 +219,7 @@ def read_file(path: str, source: str, limit: int = LIMIT) -> bytes:
             raise ConfigError("not a regular file", where=source, todo="give a JSON file")
         if st.st_size > limit:
             raise _bad(source, f"larger than {limit} bytes")
-        parts = []
-        while part := posix.read(fd, 1 << 20):
-            parts.append(part)
-        return b"".join(parts)
+        return read_rest(fd)
     finally:
         posix.close(fd)
 

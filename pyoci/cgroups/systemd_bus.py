@@ -25,6 +25,26 @@ _NO_UNIT = "org.freedesktop.systemd1.NoSuchUnit"
 _EXISTS = "org.freedesktop.systemd1.UnitExists"
 _ffi, _lib = _bus.ffi, _bus.lib
 
+# Errors of the connection, which the library reports
+_NOT_SYSTEMDS = (
+    "System.Error.",
+    "org.freedesktop.DBus.Error.NoReply",
+    "org.freedesktop.DBus.Error.Timeout",
+    "org.freedesktop.DBus.Error.Disconnected",
+)
+_AUTHORITY = "run pyoci as root; an ordinary user's containers are units of the user's own systemd"
+_VALUE = "correct the limit, or the annotation org.systemd.property.…, that it names"
+_UNWELL = "see what systemd and D-Bus are at (systemctl list-jobs, systemctl status dbus), and try again"
+_REMEDIES = {
+    _EXISTS: "delete the container that has this unit, or choose another linux.cgroupsPath",
+    _NO_UNIT: "systemd has ended it, or someone has stopped it: delete the container",
+    "org.freedesktop.DBus.Error.AccessDenied": _AUTHORITY,
+    "org.freedesktop.DBus.Error.InteractiveAuthorizationRequired": _AUTHORITY,
+    "org.freedesktop.DBus.Error.PropertyReadOnly": _VALUE,
+    "org.freedesktop.DBus.Error.InvalidArgs": _VALUE,
+    "org.freedesktop.DBus.Error.ServiceUnknown": "see whether systemd is well: systemctl is-system-running",
+}
+
 
 class BusError(OCIError):
     """systemd refused; `name` is the D-Bus error's."""
@@ -78,9 +98,10 @@ class Manager:
         text = _string(reply.text)
         if result >= 0:
             return text
-        if name and not name.startswith("System.Error."):  # those are of the connection, the library's own
-            raise BusError(what, name, f"systemd says: {text or name}")
-        raise OCIError(what, why=f"systemd does not answer: {posix.strerror(-result).lower()}")
+        if name and not name.startswith(_NOT_SYSTEMDS):
+            todo = _REMEDIES.get(name, "see the journal of systemd: journalctl --boot _PID=1")
+            raise BusError(what, name, f"systemd says: {text or name}", todo=todo)
+        raise OCIError(what, why=f"systemd does not answer: {posix.strerror(-result).lower()}", todo=_UNWELL)
 
     def control_group(self) -> str:
         """The cgroup that this systemd manages, "" for the root."""
@@ -139,7 +160,7 @@ class Manager:
         while (code := _lib.bus_wait_job(self._bus, job, _PATIENCE, result, 64)) == -EINTR:
             pass  # a signal's handler has run, and has raised nothing
         if code < 0:
-            raise OCIError(what, why=f"systemd has not done it: {posix.strerror(-code).lower()}")
+            raise OCIError(what, why=f"systemd has not done it: {posix.strerror(-code).lower()}", todo=_UNWELL)
         ended = _string(result)
         if ended not in ("done", "skipped"):
             raise OCIError(what, why=f"the job ended with {ended!r}", todo=f"see: systemctl status {body[0]}")
@@ -186,7 +207,11 @@ def _string(text: Any) -> str:
 
 def _check(what: str, result: int) -> None:
     if result < 0:
-        raise OCIError(what, why=f"D-Bus cannot say it: {posix.strerror(-result).lower()}")
+        raise OCIError(
+            what,
+            why=f"D-Bus cannot say it: {posix.strerror(-result).lower()}",
+            todo="a name or a text in it is not UTF-8, has a NUL, or is too long: correct the config",
+        )
 
 
 def _connect(user: bool) -> Any:

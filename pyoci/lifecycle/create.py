@@ -343,7 +343,16 @@ class Creation:
                 run_hooks(self.spec, "prestart", text)
                 run_hooks(self.spec, "createRuntime", text)
         elif point == ops.POINT_CREATED:
+            self.give_cgroup(launch.pid)
             self._created(launch.pid)
+
+    def give_cgroup(self, pid: int) -> None:
+        """Make the container's user the owner of its cgroup, if the plan says so."""
+        if self.plan.cgroup_owner is not None:
+            from pyoci.cgroups.owner import give
+
+            uid, mapped = self.plan.cgroup_owner
+            give(self.driver.paths()["unified"], uid, pid if mapped else 0, self.request.warn)
 
     def _created(self, pid: int) -> None:
         assert self.state is not None and self.entry is not None

@@ -165,6 +165,7 @@ class Restoration(RunCreation):
         self._pid = self.state.pid = pid
         self.state.start_time = process_start_time(pid) or 0
         self.kept_pidfd = os.pidfd_open(pid)
+        self.give_cgroup(pid)
         self.state.status_hint = "running"
         self.state.runtime_pid = 0
         self.entry.write(self.state)

@@ -19,6 +19,25 @@ def sync(ctx: Context) -> None:
         ctx.add(ops.UNSHARE, "linux.namespaces", a=CLONE_NEWCGROUP)
 
 
+def owner(ctx: Context, mounts: list[Mount], uid: int) -> None:
+    """Plan whose the container's cgroup is to be: its user's, where that may manage it (config-linux, "Cgroup ownership").
+
+    Args:
+        ctx: the compilation.
+        mounts: all entries.
+        uid: of the process, in the container.
+    """
+    if ctx.facts.cgroup_mode != "unified" or not ctx.new & CLONE_NEWCGROUP or not (uid or ctx.userns):
+        return
+    if not any(own for controllers, _, _, own in ctx.facts.cgroup_mounts if not controllers):
+        return
+    for entry in mounts:
+        if entry.opts.bind or entry.opts.remount or entry.opts.set & ATTR_RDONLY:
+            continue
+        if entry.source == "cgroup" and entry.target == "/sys/fs/cgroup" and entry.fstype in ("cgroup", "cgroup2"):
+            ctx.plan.cgroup_owner = (uid, ctx.userns)
+
+
 def mount(ctx: Context, entry: Mount) -> None:
     """Mount the container's view of the cgroups at the entry's destination.
 

@@ -56,6 +56,7 @@ def compile_create(spec: Obj, facts: HostFacts, options: Options) -> ops.LaunchP
     hooks.check(ctx)
     entries = mounts.read(ctx)
     who = identity.Identity(ctx)
+    cgroupmounts.owner(ctx, entries, who.uid)
     _rare(ctx)
     _console_check(ctx, entries)
 

@@ -227,10 +227,13 @@ class LaunchPlan:
     profile to compile late (it needs libseccomp) or None, filling the SECCOMP op's u; `warnings`
     what the config asks for and the spec lets a runtime leave out, one line each; `net_devices` are
     (name on the host, name in the container, config path) to move into the network namespace; `listener`
-    is (socket, metadata or None) of the seccomp agent, or None; `rdt` what to do in resctrl, or None.
+    is (socket, metadata or None) of the seccomp agent, or None; `rdt` what to do in resctrl, or None;
+    `cgroup_owner` is (uid in the container, whether that has a user namespace of its own) of whom its cgroup is
+    to belong to, or None.
     """
 
     __slots__ = (
+        "cgroup_owner",
         "clone_flags",
         "gid_map",
         "inputs",
@@ -256,6 +259,7 @@ class LaunchPlan:
         self.net_devices: list[tuple[str, str, str]] = []
         self.listener: tuple[str, str | None] | None = None
         self.rdt: Rdt | None = None
+        self.cgroup_owner: tuple[int, bool] | None = None
 
     def tell(self, warn: Callable[[str], None] | None) -> None:
         """Give each warning to `warn`, if there is one."""

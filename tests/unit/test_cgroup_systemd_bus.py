@@ -159,7 +159,15 @@ def test_what_systemd_refuses_is_told_in_its_words(bus):
     with Manager(True) as manager, pytest.raises(BusError) as caught:
         manager.set_properties("x.scope", [("Slice", ("s", "y.slice"))])
     assert caught.value.name == "org.freedesktop.DBus.Error.PropertyReadOnly"
-    assert str(caught.value) == "cannot change properties of the unit x.scope · systemd says: because"
+    said = "cannot change properties of the unit x.scope · systemd says: because · "
+    assert str(caught.value).startswith(said) and "annotation" in caught.value.todo
+
+
+def test_a_refusal_that_is_not_known_names_the_place_to_look(bus):
+    bus(SetUnitProperties=refusal("org.example.Error.Unheard"))
+    with Manager(True) as manager, pytest.raises(BusError) as caught:
+        manager.set_properties("x.scope", [("Slice", ("s", "y.slice"))])
+    assert "journalctl" in caught.value.todo
 
 
 def test_a_unit_that_has_failed_is_reset_and_started(bus):
@@ -189,16 +197,18 @@ def test_the_group_that_systemd_manages(bus, told, value):
 
 def test_a_text_that_is_none_is_an_error_and_not_sent(bus):
     one = bus()
-    with Manager(True) as manager, pytest.raises(OCIError, match="cannot change properties"):
+    with Manager(True) as manager, pytest.raises(OCIError, match="cannot change properties") as caught:
         manager.set_properties("x.scope", [("Description", ("s", "\udcff"))])
+    assert "UTF-8" in caught.value.todo
     one.thread.join(20)
     assert asked(one, "SetUnitProperties") == []
 
 
 def test_a_bus_that_goes_away_is_an_error(bus):
     bus(Get=None)
-    with Manager(True) as manager, pytest.raises(OCIError, match="cannot ask systemd for its cgroup"):
+    with Manager(True) as manager, pytest.raises(OCIError, match="cannot ask systemd for its cgroup") as caught:
         manager.control_group()
+    assert "does not answer" in caught.value.why and "systemctl" in caught.value.todo
 
 
 def test_an_interrupt_ends_the_wait_for_a_job(bus):

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from pyoci.cgroups import change_v2
+from pyoci.cgroups import owner as cgroup_owner
 from pyoci.cgroups.compile import Write
 from pyoci.cgroups.stats_v2 import stats_v2
 from pyoci.cgroups.v2 import V2Driver, put, writable
@@ -201,3 +202,62 @@ def test_refused_change_of_idleness_gives_the_weight_back(driver: V2Driver, monk
     with pytest.raises(KernelError):
         change_v2.change(driver, {"cpu": {"idle": 1}, "pids": {"limit": 5}}, {})
     assert {name: (folder(driver) / name).read_text().strip() for name in files} == files
+
+
+def test_the_owner_gets_the_folder_and_the_files_of_a_delegate_and_no_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("cgroup.procs", "memory.max"):
+        (tmp_path / name).touch()
+    given: list[tuple[str, int, int]] = []
+
+    def chown(path: str, uid: int, gid: int) -> None:
+        os.stat(path)
+        given.append((path, uid, gid))
+
+    monkeypatch.setattr(cgroup_owner.posix, "chown", chown)
+    monkeypatch.setattr(cgroup_owner, "delegate_files", lambda: ["cgroup.threads", "cgroup.procs"])
+    cgroup_owner.give(str(tmp_path), 1000, 0, None)
+    assert given == [(str(tmp_path), 1000, -1), (f"{tmp_path}/cgroup.procs", 1000, -1)]
+
+
+def test_the_files_of_a_delegate_are_those_the_kernel_lists(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cgroup_owner, "read", lambda path: "cgroup.procs\nmemory.oom.group\n")
+    assert cgroup_owner.delegate_files() == ["cgroup.procs", "memory.oom.group"]
+
+    def none(path: str) -> str:
+        raise FileNotFoundError(errno.ENOENT, "", path)
+
+    monkeypatch.setattr(cgroup_owner, "read", none)
+    assert list(cgroup_owner.delegate_files()) == ["cgroup.procs", "cgroup.subtree_control", "cgroup.threads"]
+
+
+@pytest.mark.parametrize(
+    ("text", "uid", "outside"),
+    [
+        ("0 100000 1000\n1000 5 1\n", 999, 100999),
+        ("0 100000 1000\n1000 5 1\n", 1000, 5),
+        ("0 100000 1000\n", 1000, -1),
+        ("0 4294967295 1000\n", 3, -1),
+    ],
+)
+def test_the_owner_is_the_callers_number_of_the_containers_user(text: str, uid: int, outside: int) -> None:
+    assert cgroup_owner._outside(text, uid) == outside
+
+
+def test_a_caller_that_may_not_give_its_group_away_keeps_it_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = errno.EPERM
+
+    def chown(path: str, uid: int, gid: int) -> None:
+        raise OSError(code, "")
+
+    monkeypatch.setattr(cgroup_owner.posix, "chown", chown)
+    warnings: list[str] = []
+    cgroup_owner.give(str(tmp_path), 1000, 0, warnings.append)
+    assert len(warnings) == 1 and "uid 1000" in warnings[0]
+    code = errno.EIO
+    with pytest.raises(KernelError) as caught:
+        cgroup_owner.give(str(tmp_path), 1000, 0, warnings.append)
+    assert caught.value.where == "linux.cgroupsPath" and str(tmp_path) in caught.value.why

@@ -188,3 +188,46 @@ def test_filesystem_data_of_a_bind_is_overlooked_with_a_warning_that_keeps_the_v
     (warning,) = plan.warnings
     assert "'password'" in warning and "hunter2" not in warning
     assert refused(destination="/x", source="/y", options=["bind", "nosiud"]).where == "mounts[0].options[1]"
+
+
+OWN_GROUP = [("", "cgroup", "/sys/fs/cgroup", "/sys/fs/cgroup/c1")]
+GROUPS = {"destination": "/sys/fs/cgroup/", "type": "cgroup", "source": "cgroup", "options": ["rw"]}
+
+
+def owner(mount: dict[str, object] | None = None, user: int = 0, own: bool = True, **linux: object):
+    remapped = {"namespaces": namespaces("mount", "cgroup", "user"), **MAPS}
+    data = config(mounts=[GROUPS | (mount or {})], linux=linux or remapped, process={"user": {"uid": user, "gid": 0}})
+    return build(data, facts(cgroup_mounts=OWN_GROUP if own else [("", "cgroup", "/sys/fs/cgroup", "")])).cgroup_owner
+
+
+def test_the_group_is_given_to_the_user_of_a_container_that_may_write_to_it():
+    assert owner() == (0, True)
+    assert owner({"type": "cgroup2"}, 7) == (7, True)
+    joined = namespaces("mount", "cgroup", user="/proc/1/ns/user")
+    assert owner(None, 7, namespaces=joined) == (7, True)
+    plain = namespaces("mount", "cgroup")
+    assert owner(None, 7, namespaces=plain) == (7, False)
+    assert owner(None, 0, namespaces=plain) is None  # the caller's already
+
+
+@pytest.mark.parametrize(
+    "mount",
+    [
+        {"options": ["ro"]},
+        {"options": ["rw", "ro"]},
+        {"source": "cgroup2"},
+        {"destination": "/c"},
+        {"type": "tmpfs"},
+        {"options": ["rbind"]},
+    ],
+)
+def test_the_group_is_not_given_away_without_such_a_mount(mount):
+    assert owner(mount) is None
+
+
+def test_the_group_is_not_given_away_without_a_new_cgroup_namespace_or_on_v1():
+    assert owner(namespaces=namespaces("mount", "user"), **MAPS) is None
+    assert owner(namespaces=namespaces("mount", "user", cgroup="/proc/1/ns/cgroup"), **MAPS) is None
+    assert owner(own=False) is None
+    data = config(mounts=[GROUPS], linux={"namespaces": namespaces("mount", "cgroup", "user"), **MAPS})
+    assert build(data, facts(cgroup_mode="hybrid", cgroup_mounts=[*V1, UNIFIED])).cgroup_owner is None

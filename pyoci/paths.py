@@ -97,3 +97,17 @@ def make_folders(path: str, mode: int) -> None:
     except FileNotFoundError:
         make_folders(path.rpartition("/")[0] or "/", mode)
         posix.mkdir(path, mode)
+
+
+def remove_tree(name: str, parent: int) -> None:
+    """Remove a folder of an open one, with what is in it, without following links."""
+    fd = posix.open(name, posix.O_RDONLY | posix.O_DIRECTORY | posix.O_NOFOLLOW | posix.O_CLOEXEC, dir_fd=parent)
+    try:
+        for inner in posix.listdir(fd):
+            if is_directory(posix.lstat(inner, dir_fd=fd).st_mode):
+                remove_tree(inner, fd)
+            else:
+                posix.unlink(inner, dir_fd=fd)
+    finally:
+        posix.close(fd)
+    posix.rmdir(name, dir_fd=parent)

@@ -12,7 +12,8 @@ import posix
 
 from pyoci import native
 from pyoci.errors import NotFoundError, OCIError, StateError, UsageError
-from pyoci.paths import absolute, decode, is_directory, is_link, make_folders
+from pyoci.paths import absolute, decode, is_directory, is_link, make_folders, remove_tree
+from pyoci.procfs import in_user_namespace
 from pyoci.spec import jsontext
 
 TYPE_CHECKING = False
@@ -43,55 +44,6 @@ def check_id(id: str) -> str:
     return id
 
 
-def boot_id() -> str:
-    """The kernel's id of this boot (random(4))."""
-    with_fd = posix.open("/proc/sys/kernel/random/boot_id", posix.O_RDONLY | posix.O_CLOEXEC)
-    try:
-        return posix.read(with_fd, 64).decode().strip()
-    finally:
-        posix.close(with_fd)
-
-
-def _stat(pid: int) -> bytes:
-    try:
-        fd = posix.open(f"/proc/{pid}/stat", posix.O_RDONLY | posix.O_CLOEXEC)
-    except OSError:
-        return b""
-    try:
-        return posix.read(fd, 4096)
-    except OSError:  # ESRCH: it ended in between
-        return b""
-    finally:
-        posix.close(fd)
-
-
-def stat_fields(pid: int) -> list[bytes]:
-    """Fields of /proc/PID/stat from the third on (proc(5)); none if the process is gone."""
-    data = _stat(pid)
-    return data[data.rfind(b")") + 2 :].split()  # the name in field 2 may hold spaces and brackets
-
-
-def process_start_time(pid: int) -> int | None:
-    """Start time of a process, in clock ticks since boot (proc(5), stat field 22); None if it is gone."""
-    fields = stat_fields(pid)
-    return int(fields[19]) if len(fields) > 19 else None
-
-
-def process_name(pid: int, start_time: int) -> bytes | None:
-    """What the process of that pid calls itself, if it is the one that started then, and is no zombie; else None."""
-    data = _stat(pid) if pid > 0 else b""
-    end = data.rfind(b")")
-    fields = data[end + 2 :].split()
-    if len(fields) > 19 and int(fields[19]) == start_time and fields[0] not in (b"Z", b"X"):
-        return data[data.find(b"(") + 1 : end]
-    return None
-
-
-def process_alive(pid: int, start_time: int) -> bool:
-    """Whether the process of that pid is the one that started then, and is no zombie."""
-    return process_name(pid, start_time) is not None
-
-
 def now_text() -> str:
     """The time as RFC 3339 with nanoseconds, in UTC."""
     seconds, ns = divmod(native.lib.pyoci_now(), 10**9)
@@ -113,17 +65,7 @@ def default_root() -> str:
     runtime_dir = decode(posix.environ.get(b"XDG_RUNTIME_DIR", b""))
     if not runtime_dir:
         return "/run/pyoci"
-    rootless = posix.geteuid() != 0
-    if not rootless:
-        try:
-            fd = posix.open("/proc/self/uid_map", posix.O_RDONLY | posix.O_CLOEXEC)
-            try:
-                rootless = posix.read(fd, 4096).split() != [b"0", b"0", b"4294967295"]
-            finally:
-                posix.close(fd)
-        except FileNotFoundError:
-            pass
-    return f"{runtime_dir}/pyoci" if rootless else "/run/pyoci"
+    return f"{runtime_dir}/pyoci" if posix.geteuid() != 0 or in_user_namespace() else "/run/pyoci"
 
 
 _TYPES: dict[str, type] = {
@@ -384,25 +326,11 @@ class Entry:
             except FileNotFoundError:
                 pass
             except (IsADirectoryError, PermissionError):
-                _remove_tree(name, self.fd)
+                remove_tree(name, self.fd)
         try:
             posix.rmdir(self.dir_path)
         except FileNotFoundError:
             pass
-
-
-def _remove_tree(name: str, parent: int) -> None:
-    """A folder in a state directory is none of ours; it goes all the same, without following links."""
-    fd = posix.open(name, posix.O_RDONLY | posix.O_DIRECTORY | posix.O_NOFOLLOW | posix.O_CLOEXEC, dir_fd=parent)
-    try:
-        for inner in posix.listdir(fd):
-            if is_directory(posix.lstat(inner, dir_fd=fd).st_mode):
-                _remove_tree(inner, fd)
-            else:
-                posix.unlink(inner, dir_fd=fd)
-    finally:
-        posix.close(fd)
-    posix.rmdir(name, dir_fd=parent)
 
 
 class Store:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import posix
+
 from pyoci.cgroups import Disabled
 from pyoci.cgroups.compile import cgroup_path
-from pyoci.cgroups.v2 import V2Driver, default_parent, writable
+from pyoci.cgroups.files import read
+from pyoci.cgroups.v2 import V2Driver
 from pyoci.errors import OCIError
 
 TYPE_CHECKING = False
@@ -55,3 +58,32 @@ def choose_v2(
     if warn is not None:
         warn(f"no cgroup for the container: the caller may not write to {denied}; {todo}")
     return Disabled()
+
+
+def writable(driver: V2Driver) -> str:
+    """Whether the group can be made and entered; "", or what the caller may not write."""
+    at = driver.directory
+    while True:
+        at = at.rpartition("/")[0]
+        if len(at) < len(driver._mountpoint):
+            return driver._mountpoint
+        try:
+            posix.stat(at)
+            break
+        except FileNotFoundError:
+            continue
+    for path in (at, f"{at}/cgroup.procs"):
+        if not posix.access(path, posix.W_OK):
+            return path
+    return ""
+
+
+def default_parent(mountpoint: str) -> str:
+    """Where a caller that is not root makes groups: beside its own, which has processes.
+
+    Returns:
+        the path below the mount point.
+    """
+    own = read("/proc/self/cgroup").partition("0::")[2].partition("\n")[0]
+    parent = own.rpartition("/")[0]
+    return parent or "/"

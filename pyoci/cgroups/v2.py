@@ -365,7 +365,7 @@ def oom_kills(directory: str) -> int:
 
 def may_filter() -> bool:
     """Whether the caller has the right to load programs for the kernel: CAP_BPF or CAP_SYS_ADMIN on the host."""
-    from pyoci.lifecycle.host import in_user_namespace
+    from pyoci.procfs import in_user_namespace
 
     return not in_user_namespace() and bool(native.own_caps() & (1 << 39 | 1 << 21))
 
@@ -378,35 +378,6 @@ def failed(what: str, path: str, e: OSError) -> KernelError:
         why=f"{path}: {errno_words(e)}",
         todo="the caller needs write access there: delegate the group (systemd: Delegate=yes), or run as root",
     )
-
-
-def writable(driver: V2Driver) -> str:
-    """Whether the group can be made and entered; "", or what the caller may not write."""
-    at = driver.directory
-    while True:
-        at = at.rpartition("/")[0]
-        if len(at) < len(driver._mountpoint):
-            return driver._mountpoint
-        try:
-            posix.stat(at)
-            break
-        except FileNotFoundError:
-            continue
-    for path in (at, f"{at}/cgroup.procs"):
-        if not posix.access(path, posix.W_OK):
-            return path
-    return ""
-
-
-def default_parent(mountpoint: str) -> str:
-    """Where a caller that is not root makes groups: beside its own, which has processes.
-
-    Returns:
-        the path below the mount point.
-    """
-    own = read("/proc/self/cgroup").partition("0::")[2].partition("\n")[0]
-    parent = own.rpartition("/")[0]
-    return parent or "/"
 
 
 def driver_from_state(directory: str) -> V2Driver:

@@ -7,7 +7,8 @@ import posix
 from pyoci import native
 from pyoci.cgroups import driver_of
 from pyoci.errors import OCIError, StateError
-from pyoci.state import Entry, State, Store, boot_id, process_alive, process_name
+from pyoci.procfs import boot_id, process_alive, process_name
+from pyoci.state import Entry, State, Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

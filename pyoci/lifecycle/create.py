@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import posix
 
-from pyoci import native, paths
+from pyoci import native
 from pyoci.cgroups import Disabled, driver_at
 from pyoci.cgroups.compile import cgroup_path, compile_v1
 from pyoci.cgroups.hierarchies import read_hierarchies
@@ -19,9 +19,10 @@ from pyoci.lifecycle.launch import CLONE_NEWUSER, Launch, write_pid_file
 from pyoci.plan import ops
 from pyoci.plan.compile import compile_create
 from pyoci.plan.facts import Options
+from pyoci.procfs import boot_id, process_start_time
 from pyoci.spec import jsontext
 from pyoci.spec.reader import Obj
-from pyoci.state import Entry, State, Store, boot_id, check_id, process_start_time
+from pyoci.state import Entry, State, Store, check_id
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ class Creation:
         """Refuse, or compile, the config that has been read; `pyoci validate` does it again and again."""
         r = self.request
         self.terminal()
-        rootfs = self._rootfs()
+        rootfs = host.find_rootfs(self.spec, r.bundle)
         self._compile_cgroups()
         options = Options(r.id, rootfs)
         options.idmap_root = self.idmap_root
@@ -121,34 +122,6 @@ class Creation:
 
     def terminal(self) -> None:
         """For `run`: shows the terminal itself; a create gets a console socket from its caller."""
-
-    def _rootfs(self) -> str:
-        root = self.spec.obj("root")
-        if root is None:
-            raise ConfigError("no root filesystem", where="root", todo='add "root": {"path": "rootfs"}')
-        path = root.need("path")
-        if not path.startswith("/"):
-            path = f"{self.request.bundle}/{path}"
-        path = paths.absolute(path)
-        try:
-            real = paths.real(f"{path}/")  # the slash: only a directory will do
-        except OSError as e:
-            raise ConfigError(
-                f"root filesystem {path} is not a directory"
-                if isinstance(e, NotADirectoryError)
-                else f"no root filesystem {path}",
-                where="root.path",
-                why=native.errno_text(e.errno or 0),
-                todo="correct root.path, or unpack the image there",
-            ) from None
-        if real == "/":
-            raise ConfigError(
-                "the host's root cannot be a container's",
-                where="root.path",
-                why="mounts and masks would be made over the host's own files",
-                todo="copy or bind what is needed into a folder",
-            )
-        return real
 
     def hierarchies(self) -> Hierarchies:
         """The machine's cgroup hierarchies; the API looks only when mounts have changed."""

@@ -172,7 +172,7 @@ def _driver_by_config(entry: Entry) -> Driver:
         there = read_hierarchies()
         if wanted and wanted.count(":") == 2 and "/" not in wanted:
             from pyoci.cgroups.systemd import choose_systemd
-            from pyoci.lifecycle.host import in_user_namespace
+            from pyoci.procfs import in_user_namespace
 
             return choose_systemd(there, wanted, entry.id, {}, (), posix.geteuid() != 0 or in_user_namespace())
         return driver_at(there, cgroup_path(wanted, entry.id, "/"))

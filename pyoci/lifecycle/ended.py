@@ -15,7 +15,7 @@ from select import POLLIN, poll
 
 from pyoci import native
 from pyoci.lifecycle.host import kernel_version
-from pyoci.state import stat_fields
+from pyoci.procfs import stat_fields
 
 _WALL = 0x40000000
 _GET_INFO = 0xC040FF0B  # _IOWR(0xFF, 11, 64 bytes)

@@ -5,30 +5,15 @@ from __future__ import annotations
 import fcntl
 import posix
 
-from pyoci import native
-from pyoci.errors import OCIError
+from pyoci import native, paths
+from pyoci.errors import ConfigError, OCIError
 from pyoci.plan.facts import HostFacts
+from pyoci.procfs import in_user_namespace, read_small
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyoci.cgroups.hierarchies import Hierarchies
     from pyoci.spec.reader import Obj
-
-
-def read_small(path: str) -> bytes:
-    fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
-    try:
-        return posix.read(fd, 65536)
-    finally:
-        posix.close(fd)
-
-
-def in_user_namespace() -> bool:
-    """Whether the caller is in a user namespace other than the first (user_namespaces(7), uid_map)."""
-    try:
-        return read_small("/proc/self/uid_map").split() != [b"0", b"0", b"4294967295"]
-    except FileNotFoundError:  # a kernel without user namespaces
-        return False
 
 
 def kernel_version() -> tuple[int, ...]:
@@ -109,13 +94,49 @@ def check_preserved(count: int, where: str) -> None:
             )
 
 
-def cgroup_rows(found: Hierarchies, paths: dict[str, str]) -> list[tuple[str, str, str, str]]:
+def cgroup_rows(found: Hierarchies, own: dict[str, str]) -> list[tuple[str, str, str, str]]:
     """Rows of facts.cgroup_mounts: (controllers, basename, mount point, the container's directory)."""
     rows = []
     for h in found.v1:
         words = ",".join(h.controllers)
         base = h.mountpoint.rsplit("/", 1)[1]
-        rows.append((words, base, h.mountpoint, paths.get(h.controllers[0], "")))
+        rows.append((words, base, h.mountpoint, own.get(h.controllers[0], "")))
     if found.unified:
-        rows.append(("", found.unified.rsplit("/", 1)[1], found.unified, paths.get("unified", "")))
+        rows.append(("", found.unified.rsplit("/", 1)[1], found.unified, own.get("unified", "")))
     return rows
+
+
+def find_rootfs(spec: Obj, bundle: str) -> str:
+    """The path of the root filesystem, without symbolic links.
+
+    Args:
+        spec: the config.
+        bundle: its folder, which a relative root.path starts from.
+
+    Raises:
+        ConfigError: there is none, or it is the host's own root.
+    """
+    root = spec.obj("root")
+    if root is None:
+        raise ConfigError("no root filesystem", where="root", todo='add "root": {"path": "rootfs"}')
+    path = root.need("path")
+    path = paths.absolute(path if path.startswith("/") else f"{bundle}/{path}")
+    try:
+        real = paths.real(f"{path}/")  # the slash: only a directory will do
+    except OSError as e:
+        raise ConfigError(
+            f"root filesystem {path} is not a directory"
+            if isinstance(e, NotADirectoryError)
+            else f"no root filesystem {path}",
+            where="root.path",
+            why=native.errno_text(e.errno or 0),
+            todo="correct root.path, or unpack the image there",
+        ) from None
+    if real == "/":
+        raise ConfigError(
+            "the host's root cannot be a container's",
+            where="root.path",
+            why="mounts and masks would be made over the host's own files",
+            todo="copy or bind what is needed into a folder",
+        )
+    return real

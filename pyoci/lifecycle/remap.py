@@ -8,9 +8,9 @@ from __future__ import annotations
 import posix
 
 from pyoci.errors import ConfigError, OCIError
-from pyoci.lifecycle.host import in_user_namespace
 from pyoci.paths import decode, read_all
 from pyoci.plan.remap import ANNOTATION, Asked, has_own, ranges, remapped
+from pyoci.procfs import in_user_namespace
 from pyoci.settings import FOLDER, allowed_annotations
 from pyoci.spec import jsontext
 from pyoci.spec.reader import Obj

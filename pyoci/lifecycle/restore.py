@@ -18,11 +18,12 @@ from pyoci.errors import OCIError
 from pyoci.lifecycle.checkpoint import STDIO, folder, log_path
 from pyoci.lifecycle.create import create
 from pyoci.lifecycle.delete import delete
+from pyoci.lifecycle.host import find_rootfs
 from pyoci.lifecycle.launch import write_pid_file
 from pyoci.lifecycle.run import RunCreation
 from pyoci.plan import ops
+from pyoci.procfs import process_start_time
 from pyoci.spec import jsontext
-from pyoci.state import process_start_time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ class Restoration(RunCreation):
             handed, joined = outside.restored_namespaces(self.spec)
             opened += [fd for _, fd in handed]
             inherited = handed + _standard_files(images)
-            rootfs = self._rootfs()
+            rootfs = find_rootfs(self.spec, self.request.bundle)
             make_places(rootfs, self.spec, self.request.bundle)
             if self.request.notify_socket:
                 from pyoci.lifecycle.notify import make_folder

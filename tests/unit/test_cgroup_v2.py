@@ -12,9 +12,10 @@ import pytest
 
 from pyoci.cgroups import change_v2
 from pyoci.cgroups import owner as cgroup_owner
+from pyoci.cgroups.choose import writable
 from pyoci.cgroups.compile import Write
 from pyoci.cgroups.stats_v2 import stats_v2
-from pyoci.cgroups.v2 import V2Driver, put, writable
+from pyoci.cgroups.v2 import V2Driver, put
 from pyoci.errors import ConfigError, KernelError, StateError
 
 

@@ -11,8 +11,9 @@ import pytest
 
 from pyoci import native
 from pyoci.errors import OCIError, StateError, UsageError
-from pyoci.state import STATE, VERSION, State, Store, check_id, default_root, parse_state, process_alive
-from pyoci.state import process_start_time as start_time
+from pyoci.procfs import process_alive
+from pyoci.procfs import process_start_time as start_time
+from pyoci.state import STATE, VERSION, State, Store, check_id, default_root, parse_state
 
 
 @pytest.fixture

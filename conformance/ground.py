@@ -55,6 +55,11 @@ def unified_only() -> bool:
     return (CGROUPS / "cgroup.controllers").exists()
 
 
+def kernel() -> tuple[int, ...]:
+    """Major and minor version of the kernel."""
+    return tuple(int(word) for word in os.uname().release.partition("-")[0].split(".")[:2])
+
+
 class Ground:
     """Names that are this run's alone, all made from one tag.
 

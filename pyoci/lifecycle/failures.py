@@ -126,7 +126,8 @@ _BY_OP = {
     (ops.SCHEDULER, E.EBUSY): "there is not enough time left for this deadline task",
     (ops.IO_PRIORITY, E.EPERM): "IOPRIO_CLASS_RT needs CAP_SYS_ADMIN or CAP_SYS_NICE",
     (ops.CPU_AFFINITY, E.EINVAL): "none of these CPUs is there and in the cpuset",
-    (ops.MEMORY_POLICY, E.EINVAL): "a node is not there or not in the cpuset, or the mode does not take it",
+    (ops.MEMORY_POLICY, E.EINVAL): "a node is not there or not in the cpuset, or the mode does not take it, or this "
+    "kernel has no such mode (MPOL_WEIGHTED_INTERLEAVE: Linux 6.9)",
     (ops.MEMORY_POLICY, E.ENOSYS): "this kernel has no NUMA support",
     (ops.WRITE_PROC, E.ENOENT): "the profile is not loaded, or this kernel lacks the file",
     (ops.WRITE_PROC, E.EACCES): "the security module does not allow this label",

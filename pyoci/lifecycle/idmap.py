@@ -45,7 +45,7 @@ def _name_filesystem(e: KernelError, item: Input) -> None:
     if not kinds:
         return
     e.why = f"{e.why}: {item.path} is on {' and '.join(kinds)}"
-    e.todo = "put it on a filesystem that can be id-mapped, such as ext4, xfs, btrfs or tmpfs"
+    e.todo = "put it on a filesystem that can be id-mapped, such as ext4, xfs, btrfs or, from Linux 6.3, tmpfs"
     if "overlay" in kinds:
         e.todo += "; or have the engine map its layers: dockerd --userns-remap, podman --userns"
     if item.where == "root.path":

@@ -155,11 +155,11 @@ def memory_is_limited(engine: Engine, told: bool) -> None:
         assert engine("inspect", "--format", "{{.State.OOMKilled}}", name).strip() == "true"
 
 
-def a_manager_inside_has_groups_of_its_own(engine: Engine) -> None:
+def a_manager_inside_has_groups_of_its_own(engine: Engine, *flags: str) -> None:
     """What systemd in a container does first; podman's --systemd gives it what it needs."""
     script = "cd /sys/fs/cgroup && mkdir inner && echo $$ >inner/cgroup.procs && cat /proc/self/cgroup"
     script += " && echo +pids >cgroup.subtree_control && read n <inner/pids.current && echo $n"
-    shown = engine("run", "--rm", "--network", "none", "--systemd", "always", IMAGE, "sh", "-c", script)
+    shown = engine("run", "--rm", "--network", "none", "--systemd", "always", *flags, IMAGE, "sh", "-c", script)
     assert shown.split() == ["0::/inner", "1"]
 
 
@@ -264,6 +264,10 @@ def test_memory_of_a_podman_container_is_limited(podman: Engine) -> None:
 
 def test_a_manager_in_a_podman_container_has_groups_of_its_own(podman: Engine) -> None:
     a_manager_inside_has_groups_of_its_own(podman)
+
+
+def test_a_manager_in_a_podman_container_with_ids_of_its_own_has_them_too(podman: Engine) -> None:
+    a_manager_inside_has_groups_of_its_own(podman, "--uidmap", "0:100000:65536")
 
 
 def test_podman_applies_its_apparmor_profile(podman: Engine) -> None:

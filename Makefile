@@ -2,7 +2,7 @@
 PREFIX ?= /usr/local
 PYTHON = .venv/bin/python
 
-.PHONY: setup setup-dev hello test unit lint format bench attacks faults fuzz e2e e2e-matrix vm-test vm-test-all conformance conformance-vm conformance-matrix man completion verbs-doc install clean
+.PHONY: setup setup-dev hello test unit lint format bench attacks faults fuzz e2e e2e-matrix vm-test vm-test-all conformance conformance-vm conformance-matrix conformance-matrix-vm man completion verbs-doc install clean
 
 setup:
 	@tools/setup
@@ -74,6 +74,15 @@ vm-test: setup
 conformance-vm: setup
 	@tools/machine
 	@PYOCI_VM_TIMEOUT=4000 tests/vm/lane -- .venv/bin/python -m conformance run $(if $(RUNTIME),--runtime $(RUNTIME))
+
+# The matrix on cgroup v2: docs/conformance-v2.*; about half an hour, emulated.
+conformance-matrix-vm: setup
+	@tools/machine
+	@rm -rf build/conformance-v2
+	@PYOCI_VM_TIMEOUT=6000 PYOCI_VM_BRING=$(CURDIR)/build/conformance-v2 tests/vm/lane -- \
+	  bash tests/vm/conformance .venv/bin/pyoci /usr/sbin/runc /usr/bin/crun
+	@$(PYTHON) -m conformance matrix --out docs --name conformance-v2 $$(for name in pyoci runc crun; do \
+	  [ ! -e build/conformance-v2/$$name.json ] || echo build/conformance-v2/$$name.json; done)
 
 # Every test with real containers, with both cgroup drivers: more than an hour.
 vm-test-all: setup

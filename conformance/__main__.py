@@ -1,7 +1,7 @@
 """`python -m conformance`: run the suite, or the validation programs, over a runtime; write the matrix.
 
 python -m conformance run [--runtime PATH] [--out FILE] [-k WORDS] [--validation DIR]
-python -m conformance matrix --out DIR RESULTS…
+python -m conformance matrix --out DIR [--name NAME] RESULTS…
 """
 
 from __future__ import annotations
@@ -32,12 +32,13 @@ def main() -> int:
     one.add_argument("-k", dest="words", help="as of pytest: a part of the suite")
     matrix = verbs.add_parser("matrix", help="write the matrix from results")
     matrix.add_argument("--out", type=Path, required=True)
+    matrix.add_argument("--name", default="conformance", help="of the files, without what comes after the dot")
     matrix.add_argument("results", type=Path, nargs="+")
     options = parser.parse_args()
     if options.verb == "matrix":
         from conformance.matrix import write
 
-        return write(options.out, options.results)
+        return write(options.out, options.results, options.name)
     return run(options)
 
 

@@ -86,11 +86,11 @@ def _told(program: Row) -> str:
 
 def markdown(matrix: dict[str, Any]) -> str:
     names = [r["name"] for r in matrix["runtimes"]]
-    lines = [f"# Conformance to {matrix['specification']}", ""]
+    lines = [f"# Conformance to {matrix['specification']}, on cgroup {matrix['machine']['cgroups']}", ""]
     machine = matrix["machine"]
     lines += [
-        f"Made by `make conformance-matrix` on Linux {machine['kernel']}, {machine['architecture']}, cgroup "
-        f"{machine['cgroups']}: ✓ holds, ✗ does not, – cannot be shown on this machine. The suite is in",
+        f"Made by `make conformance-matrix{'-vm' * (machine['cgroups'] == 'v2')}` on Linux {machine['kernel']}, "
+        f"{machine['architecture']}, cgroup {machine['cgroups']}: ✓ holds, ✗ does not, – cannot be shown on this machine. The suite is in",
         "[conformance/](../conformance/README.md); each id links to the section it is from. Older versions of runc and crun",
         "know an older specification: what came later they cannot have.",
         "",
@@ -131,13 +131,13 @@ def _cell(text: str) -> str:
     return text.replace("|", "\\|").replace("\n", " ").replace("<", "&lt;")
 
 
-def write(folder: Path, results: list[Path]) -> int:
-    """Write the three files; 1 if a failure has no note that says why it is one."""
+def write(folder: Path, results: list[Path], name: str = "conformance") -> int:
+    """Write the three files, named `name`; 1 if a failure has no note that says why it is one."""
     matrix = read(results)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "conformance.json").write_text(json.dumps(matrix, indent=1, ensure_ascii=False) + "\n")
-    (folder / "conformance.md").write_text(markdown(matrix))
-    (folder / "conformance.html").write_text(page(matrix))
+    (folder / f"{name}.json").write_text(json.dumps(matrix, indent=1, ensure_ascii=False) + "\n")
+    (folder / f"{name}.md").write_text(markdown(matrix))
+    (folder / f"{name}.html").write_text(page(matrix))
     bare = [row["id"] for row in matrix["requirements"] if row.get("note") == ""]
     if bare:
         print(f"conformance: no note says why a failure of these is one: {', '.join(bare)}")

@@ -99,6 +99,7 @@ NOTES: dict[str, str] = {
     "configLinuxHugePageLimits-*": _APPLIED,
     "configLinuxNetwork-*": _APPLIED,
     "configLinuxRDMA-*": _APPLIED,
+    "cgroupOwnership-3": "The owner SHOULD be changed if the cgroups are mounted to be written; here the group stays root's.",
     "configLinuxCgroupsPath-*": "The text says where an absolute path leads.",
     "configLinuxControlGroups-*": "A cgroup that is not fit MUST be an error, so that no container touches another.",
     "configLinuxMemoryPolicy-1[1-4]": _LATER + _VALUES,

@@ -22,7 +22,7 @@ SCRIPT = "document.getElementById('f').onchange=e=>document.body.classList.toggl
 def page(matrix: dict[str, Any]) -> str:
     names = [r["name"] for r in matrix["runtimes"]]
     machine = matrix["machine"]
-    head = f"Conformance to {matrix['specification']}"
+    head = f"Conformance to {matrix['specification']}, on cgroup {machine['cgroups']}"
     parts = [
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{head}</title>',
         f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style><h1>{head}</h1>',

@@ -75,3 +75,6 @@ def test_the_matrix_tells_each_outcome_counts_and_why_a_failure_is_one(tmp_path:
     page = Links()
     page.feed((out / "conformance.html").read_text())
     assert page.found == []
+    assert text.startswith("# Conformance to runtime-spec 1.3.0, on cgroup v2\n") and "conformance-matrix-vm" in text
+    assert matrix.write(out, [results(tmp_path, "one", "pass")], "other") == 0
+    assert sorted(p.name for p in out.glob("other.*")) == ["other.html", "other.json", "other.md"]

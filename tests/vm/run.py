@@ -1,9 +1,10 @@
 """Boot the machine of tests/vm/build, send it files, run one command there as root, pass its output on and its status back.
 
-usage: run.py IMAGE [--timeout SECONDS] [--memory MB] [--kernel WORDS] [--send PATH]… -- COMMAND…
+usage: run.py IMAGE [--timeout SECONDS] [--memory MB] [--kernel WORDS] [--send PATH]… [--bring FOLDER] -- COMMAND…
 
 Files keep their absolute paths in the machine. It has no network and nothing of this machine: two disks (its own, of which
-changes are thrown away, and a tar of what is sent) and two one-way pipes (output and status).
+changes are thrown away, and a tar of what is sent) and three one-way pipes: output, status, and /dev/virtio-ports/back. A tar
+that the command writes to the last is unpacked in FOLDER.
 Exit status: the command's; 124 after the timeout; 125 when the machine did not come to run it.
 """
 
@@ -60,6 +61,7 @@ def machine(image: Path, parts: Path, memory: int, kernel: str) -> list[str]:
             "-device",
             "virtserialport,chardev=status,name=status",
         ),
+        *("-chardev", f"file,id=back,path={parts / 'back'}", "-device", "virtserialport,chardev=back,name=back"),
     ]
 
 
@@ -99,6 +101,9 @@ def main() -> int:
     parser.add_argument("--memory", type=int, default=2048)
     parser.add_argument("--kernel", default="", help="more words for the kernel's command line")
     parser.add_argument("--send", type=Path, action="append", default=[])
+    parser.add_argument(
+        "--bring", type=Path, metavar="FOLDER", help="gets what the command has written to the port 'back'"
+    )
     parser.add_argument("command", nargs="+")
     options = parser.parse_args()
     if not shutil.which("qemu-system-x86_64"):
@@ -115,6 +120,9 @@ def main() -> int:
         if code in (124, 125):
             tail = (parts / "console").read_text(errors="replace").splitlines()[-30:]
             print("its console ends with:", *tail, sep="\n  ", file=sys.stderr)
+        if code == 0 and options.bring:
+            options.bring.mkdir(parents=True, exist_ok=True)
+            subprocess.run(["tar", "-x", "-f", parts / "back", "-C", options.bring, "--no-same-owner"], check=True)
         return code
 
 

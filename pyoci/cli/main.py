@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
 _EXEC_FAILED = 255
+_PRINT = ("", "help", "features", "list", "ps", "spec", "state", "validate")
+_UNREAD = 128 + 13  # as of a program that SIGPIPE has ended
 
 
 def _dispatch(options: Options) -> int:
@@ -81,6 +83,10 @@ def run(argv: list[str]) -> int:
         return _dispatch(options)
     except OCIError as e:
         error = e
+    except BrokenPipeError as e:
+        if options.verb in _PRINT:
+            return _UNREAD
+        error = _internal(e, "--debug" in argv)
     except BaseException as e:
         error = _internal(e, "--debug" in argv)
     try:

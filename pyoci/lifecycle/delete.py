@@ -22,8 +22,11 @@ _PATIENCE = 3.0  # seconds
 
 
 def stderr(text: str) -> None:
-    """Where the command line's warnings go."""
-    posix.write(2, f"warning: {text}\n".encode("utf-8", "backslashreplace"))
+    """Where the command line's warnings go; what nobody reads keeps nothing from being done."""
+    try:
+        posix.write(2, f"warning: {text}\n".encode("utf-8", "backslashreplace"))
+    except OSError:
+        pass
 
 
 def delete(root: str, id: str, force: bool) -> None:

@@ -251,13 +251,17 @@ def hold_signals() -> None:
         _stop_fd = check(lib.pyoci_signal_fd(0), "cannot make a signalfd")
 
 
-def signal_fd() -> int:
-    """A signalfd(2) of every signal that is passed on, not blocking; `hold_signals` no longer interrupts."""
+def signal_fd(*, terminal: bool) -> int:
+    """A signalfd(2) of every signal that is passed on, not blocking; `hold_signals` no longer interrupts.
+
+    Args:
+        terminal: fds 0 and 1 are used as one: those by which the kernel stops a job in the background stop this process.
+    """
     global _stop_fd
     if _stop_fd >= 0:
         posix.close(_stop_fd)
         _stop_fd = -1
-    return check(lib.pyoci_signal_fd(1), "cannot make a signalfd")
+    return check(lib.pyoci_signal_fd(1 if terminal else 2), "cannot make a signalfd")
 
 
 def next_signal(fd: int) -> int:

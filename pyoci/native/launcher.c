@@ -11,6 +11,7 @@
 #include <Python.h>
 #include <limits.h>
 #include <marshal.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -271,6 +272,9 @@ static int failed(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
+	/* Errors to undo what was made, instead of an end on the spot; Python ignores them as well where it handles signals. */
+	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN);
 	if (find_libdir())
 		return 1;
 	start(argc, argv);

@@ -80,7 +80,7 @@ __attribute__((noreturn)) static void child(const struct spawn *s)
 		void *restorer;
 		uint64_t mask;
 	} dfl = { 0, 0, 0, 0 };
-	for (int n = 1; n <= 64; n++) /* CPython ignores SIGPIPE and SIGXFSZ; a container must not */
+	for (int n = 1; n <= 64; n++) /* the runtime ignores SIGPIPE and SIGXFSZ; a container must not */
 		sys(__NR_rt_sigaction, n, &dfl, 0, 8);
 	sys(__NR_rt_sigprocmask, 2 /* SIG_SETMASK */, &none, 0, 8);
 	for (int i = 0; i < s->nkeep; i++)
@@ -179,15 +179,21 @@ uint64_t pyoci_checksum(const void *data, size_t size)
 	return sum;
 }
 
-/* Holds the signals that a foreground runtime acts on, and gives a signalfd(2) of them: of all, or of
- * those that interrupt. Only the command line asks for it; a host program's signals are its own. */
-int pyoci_signal_fd(int all)
+/* Holds the signals that a foreground runtime acts on, and gives a signalfd(2) of them: 0 of those that interrupt, 1 of all,
+ * 2 of all and those by which the kernel stops a job in the background that uses its terminal. Left out are what says that this
+ * process itself is at fault, what the launcher ignores, and the two that the C library keeps for itself.
+ * Only the command line asks for it; a host program's signals are its own. */
+int pyoci_signal_fd(int which)
 {
-	const uint64_t stop = 1ull << (SIGHUP - 1) | 1ull << (SIGINT - 1) | 1ull << (SIGQUIT - 1) | 1ull << (SIGTERM - 1);
-	const uint64_t pass = stop | 1ull << (SIGUSR1 - 1) | 1ull << (SIGUSR2 - 1) | 1ull << (SIGALRM - 1) |
-			      1ull << (SIGCONT - 1) | 1ull << (SIGTSTP - 1) | 1ull << (SIGWINCH - 1) | ~0ull << 33;
+#define BIT(n) (1ull << ((n) - 1))
+	const uint64_t stop = BIT(SIGHUP) | BIT(SIGINT) | BIT(SIGQUIT) | BIT(SIGTERM);
+	const uint64_t job = BIT(SIGTTIN) | BIT(SIGTTOU);
+	const uint64_t own = BIT(SIGILL) | BIT(SIGTRAP) | BIT(SIGBUS) | BIT(SIGFPE) | BIT(SIGSEGV) | BIT(SIGKILL) | BIT(SIGSTOP) |
+			     BIT(SIGCHLD) | BIT(SIGURG) | BIT(SIGPIPE) | BIT(SIGXFSZ) | BIT(32) | BIT(33);
+	const uint64_t pass = ~own & ~(which == 2 ? 0 : job);
+#undef BIT
 	long r = sys(__NR_rt_sigprocmask, 0 /* SIG_BLOCK */, &pass, 0, 8);
-	return (int)(r < 0 ? r : sys(__NR_signalfd4, -1, all ? &pass : &stop, 8, SFD_CLOEXEC | SFD_NONBLOCK));
+	return (int)(r < 0 ? r : sys(__NR_signalfd4, -1, which ? &pass : &stop, 8, SFD_CLOEXEC | SFD_NONBLOCK));
 }
 
 int pyoci_signal(int pidfd, int number)

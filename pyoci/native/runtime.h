@@ -27,7 +27,7 @@ int pyoci_spawn(struct spawn *s);
 int pyoci_socketpair(int *two);
 int pyoci_recv(int fd, int stop_fd, struct sync_msg *m, int *pidfd);
 int64_t pyoci_now(void);
-int pyoci_signal_fd(int all);
+int pyoci_signal_fd(int which);
 int64_t pyoci_own_caps(void);
 uint64_t pyoci_checksum(const void *data, size_t size);
 int pyoci_signal(int pidfd, int number);

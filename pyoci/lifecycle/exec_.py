@@ -14,6 +14,7 @@ from pyoci.plan.compile import compile_exec
 from pyoci.plan.context import unknown
 from pyoci.plan.facts import ExecTarget, Options
 from pyoci.plan.kernel import CAPABILITIES, NAMESPACES
+from pyoci.plan.namespaces import creates
 from pyoci.spec import jsontext
 from pyoci.spec.reader import Obj
 
@@ -159,7 +160,16 @@ class Execution:
         facts = host.read_facts(found.state.bundle, "")
         if host.has_labels(spec, process):
             host.read_lsm(facts)
-        target = ExecTarget(spec, namespaces_to_join(found.state.pid))
+        joins = namespaces_to_join(found.state.pid)
+        for ns in ("mount", "pid"):
+            if creates(spec, ns) and not joins & NAMESPACES[ns]:
+                raise StateError(
+                    f"process {found.state.pid} is not in the container's {ns} namespace but in the caller's",
+                    where=f"container {found.state.id}",
+                    why="its state is wrong, or was made so",
+                    todo="delete the container",
+                )
+        target = ExecTarget(spec, joins)
         plan = compile_exec(process, target, facts, options)
         plan.tell(self.request.warn)
         filters.fill(plan, self.request.root)

@@ -13,6 +13,7 @@ from pyoci.errors import ConfigError, KernelError, OCIError
 from pyoci.plan import ops
 from pyoci.plan.context import SLOT_JOIN
 from pyoci.plan.encode import encode
+from pyoci.procfs import read_small
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -334,6 +335,7 @@ class Launch:
         self._entered(self)
 
     def _serve(self, sync: int, files: list[int]) -> None:
+        points = [op.a for op in self.plan.ops if op.code == ops.SYNC]
         while True:
             message = native.receive(sync)
             if message is None:
@@ -344,7 +346,7 @@ class Launch:
 
                 raise explain(self.plan, message, self.code)
             if message.type == native.SYNC_PID:
-                self.pid, self.pidfd = message.value, message.pidfd
+                self._introduced(message)
                 if self._stage >= 0:
                     self.wait(self._stage)
                     posix.close(self._stage)
@@ -352,10 +354,32 @@ class Launch:
                 self._begin(sync)
                 native.go(sync, files, SLOT_JOIN)
             elif message.type == native.SYNC_POINT:
+                if not points or points.pop(0) != message.value:
+                    raise self._forged(f"it says that it is at point {message.value}, which is not the next")
                 self._at_point(message.value, self)
                 native.go(sync)
                 if message.value == ops.POINT_CREATED:
                     return
+
+    def _introduced(self, message: native.Message) -> None:
+        """Take the process that a stage or a keeper has made.
+
+        The channel is in reach of a process that may trace that one, as in a pid namespace that another container has: what
+        comes is believed once, and its pid is what the kernel says of the pidfd.
+        """
+        awaited = self.pid == 0 and (self._stage >= 0 or self._aside)
+        if not awaited or pid_of(message.pidfd) != message.value:
+            posix.close(message.pidfd)
+            raise self._forged("it names a process that it has not made")
+        self.pid, self.pidfd = message.value, message.pidfd
+
+    def _forged(self, why: str) -> KernelError:
+        return KernelError(
+            "the container's process does not keep to the protocol",
+            why=why,
+            todo="another process may have traced it: do not share a pid namespace with who has CAP_SYS_PTRACE",
+            code=self.code,
+        )
 
     def _ended(self) -> None:
         """The channel closed: exec has become its program; a create never ends so."""
@@ -368,6 +392,12 @@ class Launch:
                 todo="if it was killed (137), linux.resources.memory.limit may be too small",
                 code=self.code,
             )
+
+
+def pid_of(pidfd: int) -> int:
+    """The pid of a pidfd's process in the caller's pid namespace (proc(5), fdinfo); -1 if it has been reaped."""
+    _, _, rest = read_small(f"/proc/self/fdinfo/{pidfd}").partition(b"\nPid:")
+    return int(rest.partition(b"\n")[0])
 
 
 def write_pid_file(path: str, pid: int) -> None:

@@ -55,6 +55,8 @@ static inline void forget_host(struct ctx *c)
 	drop_slot(c, SLOT_ROOTFS);
 	drop_slot(c, SLOT_PTS);
 	drop_slot(c, SLOT_EMPTY);
+	drop_slot(c, SLOT_PROC_MOUNT);
+	drop_slot(c, SLOT_SYS_MOUNT);
 }
 
 typedef int (*op_fn)(struct ctx *c, const struct plan_op *op);

@@ -43,12 +43,13 @@ __attribute__((noreturn)) static void hook_child(struct hook *h, int out_fd, vol
 	__builtin_unreachable();
 }
 
-/* Keeps the first bytes of what the hook prints and throws the rest away, so that it never blocks. */
+/* Keeps the first bytes of what the hook prints and throws the rest away, so that it never blocks; as much as a pipe holds
+ * at a time, since it may write as fast as we read. */
 static void drain(struct hook *h, int fd, size_t *have)
 {
-	char buf[512];
+	char buf[4096];
 	long n;
-	while ((n = sys(__NR_read, fd, buf, sizeof buf)) > 0)
+	for (int turns = 16; turns && (n = sys(__NR_read, fd, buf, sizeof buf)) > 0; turns--)
 		for (long i = 0; i < n && *have + 1 < h->out_size; i++)
 			h->out[(*have)++] = buf[i];
 	if (h->out_size)
@@ -91,9 +92,10 @@ int run_hook(struct hook *h)
 	volatile long err = 0;
 	if (h->out_size)
 		h->out[0] = 0;
-	long r = sys(__NR_pipe2, out, O_CLOEXEC | O_NONBLOCK);
+	long r = sys(__NR_pipe2, out, O_CLOEXEC);
 	if (r < 0)
 		return (int)r;
+	sys(__NR_fcntl, out[0], F_SETFL, O_NONBLOCK); /* our end alone */
 	uint64_t all = ~0ull, old;
 	sys(__NR_rt_sigprocmask, 2, &all, &old, 8);
 	/* shares our memory until it execs: nothing of ours is copied, and err can be set */

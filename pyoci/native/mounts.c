@@ -84,6 +84,37 @@ static int attach_with(struct ctx *c, int tree, int target, const char *path, co
 	return r;
 }
 
+/* The slot of what is mounted at /proc or /sys, if the op is about that: an image may be renamed away under a mount, in
+ * another mount namespace, and then the name leads elsewhere. */
+static int *kernel_mount(struct ctx *c, const struct plan_op *op)
+{
+	return op->flags & FLAG_AT_PROC ? &c->slots[SLOT_PROC_MOUNT] : op->flags & FLAG_AT_SYS ? &c->slots[SLOT_SYS_MOUNT] : NULL;
+}
+
+/* Keeps a mount for what is done in it later, or closes it. */
+static void keep_mount(struct ctx *c, const struct plan_op *op, int mnt)
+{
+	int *slot = kernel_mount(c, op);
+	if (!slot) {
+		sys(__NR_close, mnt);
+		return;
+	}
+	if (*slot >= 0)
+		sys(__NR_close, *slot);
+	*slot = mnt;
+}
+
+/* Opens what is to be masked or made read-only. */
+static int open_protected(struct ctx *c, const struct plan_op *op)
+{
+	int *slot = kernel_mount(c, op);
+	struct open_how how = { .flags = O_PATH | O_CLOEXEC, .resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS };
+	const char *rest = plan_str(c, op->s);
+	int fd = slot && *slot >= 0 && rest ? (int)sys(__NR_openat2, *slot, rest, &how, sizeof how) : -EXDEV;
+	/* a link that leads out of it, in something else that is mounted there */
+	return fd == -EXDEV ? resolve(c, plan_str(c, op->t), O_PATH, 0) : fd;
+}
+
 static int clone_tree(int fd, const char *path, int recursive)
 {
 	return (int)sys(__NR_open_tree, fd, path,
@@ -234,7 +265,7 @@ OPF(mount_fs)
 	if (!r && op->b > 0 && op->b < PLAN_MAX_SLOTS)
 		c->slots[op->b] = mnt;
 	else
-		sys(__NR_close, mnt);
+		keep_mount(c, op, mnt);
 	return r;
 }
 
@@ -260,17 +291,20 @@ OPF(mount_bind)
 	if (!r) /* its place may have made it shared */
 		r = set_attr(c, tree, (struct attr){ 0, 0, (uint64_t)op->f & ~MS_REC, (op->f & MS_REC) != 0 });
 	sys(__NR_close, target);
-	sys(__NR_close, tree);
+	keep_mount(c, op, tree);
 	return r;
 }
 
 OPF(mount_attr)
 {
 	const char *path = plan_str(c, op->t);
+	struct attr a = { (uint64_t)op->b, (uint64_t)op->c, (uint64_t)op->f, op->flags & FLAG_RECURSIVE };
+	int *slot = kernel_mount(c, op);
+	if (slot && *slot >= 0)
+		return set_attr(c, *slot, a);
 	int fd = resolve(c, path, O_PATH, op->flags & FLAG_NO_SYMLINKS ? RESOLVE_NO_SYMLINKS : 0);
 	if (fd < 0)
 		return fail(c, fd, "open", path);
-	struct attr a = { (uint64_t)op->b, (uint64_t)op->c, (uint64_t)op->f, op->flags & FLAG_RECURSIVE };
 	int r = set_attr(c, fd, a);
 	sys(__NR_close, fd);
 	return r;
@@ -389,7 +423,7 @@ static int empty_tree(struct ctx *c)
 OPF(mask_path)
 {
 	const char *path = plan_str(c, op->t);
-	int target = resolve(c, path, O_PATH, 0);
+	int target = open_protected(c, op);
 	if (target == -ENOENT || target == -ENOTDIR)
 		return 0;
 	if (target < 0)
@@ -411,7 +445,7 @@ OPF(mask_path)
 OPF(readonly_path)
 {
 	const char *path = plan_str(c, op->t);
-	int target = resolve(c, path, O_PATH, 0);
+	int target = open_protected(c, op);
 	if (target == -ENOENT || target == -ENOTDIR)
 		return 0;
 	if (target < 0)

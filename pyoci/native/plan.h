@@ -67,7 +67,9 @@ enum plan_slot {
 	SLOT_NOTIFY_STATE = 13,  /* memfd: what the seccomp agent is told */
 	SLOT_OWN_PROC = 14,      /* a procfs of the container's pid namespace that shows processes only */
 	SLOT_STATUS = 15,        /* pipe for the exit status, of a process with a keeper */
-	SLOT_FREE = 16,
+	SLOT_PROC_MOUNT = 16,    /* what is mounted at the container's /proc, and at its /sys */
+	SLOT_SYS_MOUNT = 17,
+	SLOT_FREE = 18,
 };
 
 enum plan_opcode {
@@ -142,6 +144,8 @@ enum plan_flag {
 	FLAG_COPY_UP = 512,    /* what the target holds is copied into the new filesystem */
 	FLAG_READ_BACK = 256,  /* the file must say afterwards what was written */
 	FLAG_KEEP_MODE = 2048, /* the new filesystem has the mode of the directory that it covers */
+	FLAG_AT_PROC = 4096,   /* of a mount: it is kept in SLOT_PROC_MOUNT; else the target is looked for in there */
+	FLAG_AT_SYS = 8192,    /* the same for SLOT_SYS_MOUNT */
 	FLAG_LEAVE_HOST = 1024, /* what follows needs nothing of the host's */
 };
 

@@ -218,7 +218,8 @@ int pyoci_recv(int fd, int stop_fd, struct sync_msg *m, int *pidfd)
 		char space[CMSG_SPACE(sizeof(int))];
 	} control;
 	struct iovec iov = { m, sizeof *m };
-	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control,
+			      .msg_controllen = CMSG_LEN(sizeof(int)) }; /* of more than one fd the kernel drops the rest */
 	*pidfd = -1;
 	long r = sys(__NR_recvmsg, fd, &msg, MSG_CMSG_CLOEXEC);
 	if (r < 0)
@@ -323,7 +324,7 @@ int pyoci_recv_fd(int sock, char *text, size_t size)
 		char space[CMSG_SPACE(sizeof(int))];
 	} control;
 	struct iovec iov = { text, size - 1 };
-	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control };
+	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = CMSG_LEN(sizeof(int)) };
 	long r = sys(__NR_recvmsg, sock, &m, MSG_CMSG_CLOEXEC);
 	if (r < 0)
 		return (int)r;

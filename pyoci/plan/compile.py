@@ -81,7 +81,7 @@ def compile_create(spec: Obj, facts: HostFacts, options: Options) -> ops.LaunchP
         from pyoci.plan import lsm
 
         lsm.prepare(ctx)
-    rootfs.protect(ctx)
+    rootfs.protect(ctx, entries)
     rootfs.switch(ctx)
     _finish(ctx, who, gate=True)
     return ctx.plan
@@ -125,7 +125,7 @@ def compile_exec(process: Obj, target: ExecTarget, facts: HostFacts, options: Op
         lsm.emit(ctx, ops.SLOT_PROC)
     if target.ns_flags:
         ctx.add(ops.SETNS, "linux.namespaces", a=slot, b=target.ns_flags)
-    if not namespaces.creates(ctx, "mount"):
+    if not namespaces.creates(ctx.spec, "mount"):
         ctx.add(ops.CHROOT, "root.path")  # its root is a directory of a mount namespace that it shares
     ctx.add(ops.FORK, "linux.namespaces", a=0, flags=ops.FLAG_LEAVE_HOST)  # then the cgroups are joined: Launch.join
     if pinned:

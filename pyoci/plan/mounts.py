@@ -184,7 +184,7 @@ def _flags(mount: Mount) -> int:
         flags |= ops.FLAG_NO_SYMLINKS  # CVE-2023-28642: /proc as a symlink in the image
     if below(mount.target, "/proc") and mount.target != "/proc":
         flags |= ops.FLAG_ALLOW_PROC
-    return flags
+    return flags | rootfs.KEPT.get(mount.target, 0)
 
 
 def _propagate(ctx: Context, mount: Mount, values: list[int]) -> None:

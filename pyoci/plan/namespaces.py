@@ -67,9 +67,10 @@ def enter(ctx: Context) -> None:
         ctx.add(ops.FORK, "linux.namespaces", a=flags)
 
 
-def creates(ctx: Context, name: str) -> bool:
-    """Whether the config asks for a new namespace of a type."""
-    return any(ns.text("type") == name and not ns.text("path") for ns in ctx.linux.objs("namespaces"))
+def creates(spec: Obj, name: str) -> bool:
+    """Whether a config asks for a new namespace of a type."""
+    linux = spec.obj("linux")
+    return linux is not None and any(ns.text("type") == name and not ns.text("path") for ns in linux.objs("namespaces"))
 
 
 def loopback(ctx: Context) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pyoci.errors import ConfigError
 from pyoci.plan import namespaces, ops
-from pyoci.plan.context import Context, at, clean, encode, unknown
+from pyoci.plan.context import Context, at, below, clean, encode, unknown
 from pyoci.plan.kernel import (
     CLONE_NEWIPC,
     CLONE_NEWNET,
@@ -18,6 +18,12 @@ from pyoci.plan.kernel import (
     PROPAGATION,
 )
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyoci.plan.mounts import Mount
+
+# Places of the kernel's own filesystems, whose mounts the executor keeps at hand
+KEPT = {"/proc": ops.FLAG_AT_PROC, "/sys": ops.FLAG_AT_SYS}
 _NAMES = {"hostname": ops.SET_HOSTNAME, "domainname": ops.SET_DOMAINNAME}
 _DETACHED = (6, 15)  # move_mount(2) takes a tree that is in no mount namespace as the target
 _IPC_SYSCTLS = ("msgmax", "msgmnb", "msgmni", "sem", "shmall", "shmmax", "shmmni", "shm_rmid_forced")
@@ -109,14 +115,31 @@ def _attach_idmapped(ctx: Context, rootfs: str, raw: bytes, own: int) -> None:
     ctx.add(ops.ROOTFS, "root.path", s=raw, a=ops.TREE_MOUNTED, b=own, c=tree.slot, flags=flags)
 
 
-def protect(ctx: Context) -> None:
+def kept(mounts: list[Mount], path: str) -> tuple[int, str]:
+    """Where the executor looks for a path: the flag of the mount at /proc or /sys, and the path from there; 0 for by its name.
+
+    Args:
+        mounts: all entries, in their order: the last one over a path is what is seen there.
+        path: a clean path in the container.
+    """
+    for mount in reversed(mounts):
+        if not mount.opts.remount and below(path, mount.target):
+            flag = KEPT.get(mount.target, 0)
+            return flag, path[len(mount.target) + 1 :] or "." if flag else ""
+    return 0, ""
+
+
+def protect(ctx: Context, mounts: list[Mount]) -> None:
     """MASK_PATH, READONLY_PATH and ROOT_READONLY; a path the image does not have is no failure."""
     for key, code in (("maskedPaths", ops.MASK_PATH), ("readonlyPaths", ops.READONLY_PATH)):
         for i, path in enumerate(ctx.linux.strs(key)):
             where = f"{at(ctx.linux, key)}[{i}]"
             if not path.startswith("/"):
                 raise ConfigError("path is not absolute", where=where, todo="start it with /")
-            ctx.add(code, where, t=encode(clean(path), where), flags=ops.FLAG_OPTIONAL)
+            path = clean(path)
+            flag, rest = kept(mounts, path)
+            s = encode(rest, where) if flag else None
+            ctx.add(code, where, s=s, t=encode(path, where), flags=ops.FLAG_OPTIONAL | flag)
     root = ctx.spec.obj("root")
     if root is not None and root.flag("readonly"):
         ctx.add(ops.ROOT_READONLY, "root.readonly")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import stat
+from pathlib import Path
 
 import pytest
 
@@ -199,3 +200,27 @@ def test_path_longer_than_the_kernel_takes_is_an_error(arena: Arena) -> None:
     victim.config["mounts"].append({"destination": f"/{name}" * 25, "type": "tmpfs", "source": "tmpfs"})
     assert victim.args("true").run().returncode != 0
     assert not (victim.rootfs / name).exists()
+
+
+@pytest.mark.parametrize("bound", [False, True], ids=["mounted", "bound"])
+def test_procfs_and_sysfs_that_are_renamed_away_are_masked_all_the_same(arena: Arena, bound: bool) -> None:
+    """Where a folder is a mount point in another mount namespace alone, the image's owner may rename it."""
+    victim = arena()
+    if bound:
+        victim.config["mounts"] = [m for m in victim.config["mounts"] if m["destination"] != "/sys"]
+        victim.bind(Path("/sys"), "/sys", "rbind", "ro")
+    swap = victim.path / "swap"
+    swap.write_text(f"#!/bin/sh\ncd {victim.rootfs} && mv proc gone && mkdir proc && mv sys went && mkdir sys\n")
+    swap.chmod(0o755)
+    # between the mounts and what protects them
+    victim.config["hooks"] = {"createRuntime": [{"path": str(swap)}]}
+    victim.config["linux"] |= {
+        "maskedPaths": ["/proc/timer_list", "/sys/firmware"],
+        "readonlyPaths": ["/proc/sys", "/sys/kernel"],
+    }
+    script = "stat -c %t:%T /gone/timer_list; ls /went/firmware; busybox grep -c ' ro,' /gone/self/mountinfo; ls -d /went/kernel"
+    script += "; (echo x >/gone/sys/kernel/domainname) 2>/dev/null || echo refused; ls /proc"
+    result = victim.sh(script).run()
+    assert result.returncode == 0, result.stderr
+    lines = result.stdout.split()
+    assert lines[0] == "1:3" and int(lines[1]) >= 3 and lines[2:] == ["/went/kernel", "refused"]

@@ -272,3 +272,17 @@ def test_a_wrong_value_is_an_error_of_exec(running: Bundle, flag: str) -> None:
     result = running.command("exec", flag, running.name, "touch", "/tmp/ran")
     assert result.returncode == 255 and result.stderr.count("\n") == 1
     assert not (running.rootfs / "tmp/ran").exists()
+
+
+def test_a_state_that_names_a_process_of_the_host_gets_no_exec(bundle: Bundle) -> None:
+    bundle.running()
+    with subprocess.Popen(["sleep", "100"]) as host:
+        path = bundle.root / bundle.name / "state.json"
+        before = path.read_text()
+        state = json.loads(before)
+        fields = Path(f"/proc/{host.pid}/stat").read_text().rpartition(")")[2].split()
+        path.write_text(json.dumps(state | {"pid": host.pid, "start_time": int(fields[19])}))
+        result = bundle.command("exec", bundle.name, "cat", "/etc/hostname")
+        path.write_text(before)
+        host.kill()
+    assert result.returncode == 255 and "mount namespace" in said(result) and result.stdout == ""

@@ -55,7 +55,28 @@ def until(path: Path, text: str) -> None:
         time.sleep(0.02)
 
 
-PASSED = ["HUP", "INT", "QUIT", "TERM", "USR1", "USR2", "ALRM", "CONT", "TSTP", "ABRT", "IO", "PWR", "SYS", "XCPU", "VTALRM", "PROF", "TTIN", "TTOU", "STKFLT", "RTMIN"]
+PASSED = [
+    "HUP",
+    "INT",
+    "QUIT",
+    "TERM",
+    "USR1",
+    "USR2",
+    "ALRM",
+    "CONT",
+    "TSTP",
+    "ABRT",
+    "IO",
+    "PWR",
+    "SYS",
+    "XCPU",
+    "VTALRM",
+    "PROF",
+    "TTIN",
+    "TTOU",
+    "STKFLT",
+    "RTMIN",
+]
 
 
 def test_every_signal_that_is_not_the_runtimes_own_is_passed_on(bundle: Bundle) -> None:

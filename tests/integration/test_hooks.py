@@ -236,3 +236,16 @@ def test_a_hook_that_cannot_run(bundles: Bundles, kind: str, wrong: str) -> None
     else:
         assert result.returncode == 1 and f"hooks.{kind}[0]" in said(result)
     assert snapshot(bundles) == before
+
+
+def test_a_hook_may_say_more_than_a_pipe_holds(bundle: Bundle) -> None:
+    bundle.config["hooks"] = {"createRuntime": [{"path": "/bin/dd", "args": ["dd", "if=/dev/zero", "bs=64k", "count=40"]}]}
+    assert bundle.sh("exit 3").run().returncode == 3
+
+
+def test_a_hook_that_never_stops_talking_ends_with_its_time(bundle: Bundle) -> None:
+    bundle.config["hooks"] = {"createRuntime": [{"path": "/usr/bin/yes", "args": ["yes"], "timeout": 1}]}
+    begin = time.monotonic()
+    result = bundle.sh("true").run()
+    assert result.returncode == 1 and "timed out" in said(result)
+    assert time.monotonic() - begin < 3 * PATIENCE

@@ -128,7 +128,7 @@ def test_value_of_a_refused_option_is_not_shown():
 
 
 def test_proc_rules():
-    assert find(one(destination="/proc", type="proc"), ops.MOUNT_FS)[0].flags == ops.FLAG_NO_SYMLINKS
+    assert find(one(destination="/proc", type="proc"), ops.MOUNT_FS)[0].flags == ops.FLAG_NO_SYMLINKS | ops.FLAG_AT_PROC
     op = find(one(destination="/proc/cpuinfo", source="/lxcfs", options=["bind"]), ops.MOUNT_BIND)[0]
     assert op.flags == ops.FLAG_ALLOW_PROC
     assert find(one(destination="/proc", source="/proc", options=["rbind"]), ops.MOUNT_BIND)
@@ -231,3 +231,25 @@ def test_the_group_is_not_given_away_without_a_new_cgroup_namespace_or_on_v1():
     assert owner(own=False) is None
     data = config(mounts=[GROUPS], linux={"namespaces": namespaces("mount", "cgroup", "user"), **MAPS})
     assert build(data, facts(cgroup_mode="hybrid", cgroup_mounts=[*V1, UNIFIED])).cgroup_owner is None
+
+
+def test_what_is_protected_is_looked_for_in_the_mount_that_shows_it():
+    mounts = [
+        {"destination": "/proc", "type": "proc"},
+        {"destination": "/sys", "source": "/sys", "options": ["rbind"]},
+        {"destination": "/sys/fs/cgroup", "type": "tmpfs"},
+    ]
+    masked = ["/proc/kcore", "/proc", "/sys//firmware", "/sys/fs/cgroup/x", "/etc/shadow"]
+    plan = build(config(mounts=mounts, linux={"maskedPaths": masked}))
+    assert find(plan, ops.MOUNT_BIND)[0].flags & ops.FLAG_AT_SYS
+    kept = [(op.s, op.flags & (ops.FLAG_AT_PROC | ops.FLAG_AT_SYS)) for op in find(plan, ops.MASK_PATH)]
+    assert kept == [
+        (b"kcore", ops.FLAG_AT_PROC),
+        (b".", ops.FLAG_AT_PROC),
+        (b"firmware", ops.FLAG_AT_SYS),
+        (None, 0),
+        (None, 0),
+    ]
+    assert [op.t for op in find(plan, ops.MASK_PATH)][2] == b"/sys/firmware"
+    covered = build(config(mounts=[mounts[2], mounts[1]], linux={"maskedPaths": ["/sys/fs/cgroup/x"]}))
+    assert find(covered, ops.MASK_PATH)[0].s == b"fs/cgroup/x"

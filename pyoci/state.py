@@ -279,7 +279,13 @@ class Entry:
         Raises:
             OCIError: the state root is full or read-only.
         """
+        self.stage_blob(name, data)
+        self.commit_blob(name)
+
+    def stage_blob(self, name: str, data: bytes) -> None:
+        """Write the file beside its place, where it takes all the room that it needs; raises as `write_blob` does."""
         temporary = f".{name}.tmp"
+        made = False
         try:
             fd = posix.open(
                 temporary,
@@ -287,24 +293,44 @@ class Entry:
                 0o600,
                 dir_fd=self.fd,
             )
+            made = True
             try:
                 view = memoryview(data)
                 while view:
                     view = view[posix.write(fd, view) :]
             finally:
                 posix.close(fd)
+        except OSError as e:
+            if made:
+                self.drop_blob(name)
+            raise self._unwritten(name, e) from None
+
+    def drop_blob(self, name: str) -> None:
+        """Remove what `stage_blob` has written."""
+        try:
+            posix.unlink(f".{name}.tmp", dir_fd=self.fd)
+        except OSError:
+            pass
+
+    def _unwritten(self, name: str, e: OSError) -> OCIError:
+        return OCIError(
+            "cannot write the container's state",
+            where=f"{self.dir_path}/{name}",
+            why=(e.strerror or "").lower(),
+            todo="free room under --root, or name another one",
+        )
+
+    def commit_blob(self, name: str) -> None:
+        """Put what `stage_blob` has written in its place; raises as `write_blob` does."""
+        temporary = f".{name}.tmp"
+        try:
             # ext4 writes a file out that is renamed over another, which takes up to a millisecond; not after an exchange
             if native.exchange(self.fd, temporary, name):
                 posix.unlink(temporary, dir_fd=self.fd)
             else:
                 posix.rename(temporary, name, src_dir_fd=self.fd, dst_dir_fd=self.fd)
         except OSError as e:
-            raise OCIError(
-                "cannot write the container's state",
-                where=f"{self.dir_path}/{name}",
-                why=(e.strerror or "").lower(),
-                todo="free room under --root, or name another one",
-            ) from None
+            raise self._unwritten(name, e) from None
 
     def read_blob(self, name: str) -> bytes:
         fd = posix.open(name, posix.O_RDONLY | posix.O_NOFOLLOW | posix.O_NONBLOCK | posix.O_CLOEXEC, dir_fd=self.fd)

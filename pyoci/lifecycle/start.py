@@ -5,7 +5,7 @@ from __future__ import annotations
 import posix
 
 from pyoci import native
-from pyoci.errors import HookError, KernelError, StateError
+from pyoci.errors import HookError, KernelError, OCIError, StateError
 from pyoci.lifecycle.container import Found
 
 TYPE_CHECKING = False
@@ -46,7 +46,7 @@ def start_found(found: Found, warn: Callable[[str], None] | None = None) -> None
         warn: called with one line for a poststop hook that fails then, too; standard error if None.
     """
     try:
-        _open_gate(found)
+        _open_gate(found, warn)
         if found.state.has_poststart:
             _poststart(found)
     except HookError:
@@ -56,7 +56,7 @@ def start_found(found: Found, warn: Callable[[str], None] | None = None) -> None
         raise
 
 
-def _open_gate(found: Found) -> None:
+def _open_gate(found: Found, warn: Callable[[str], None] | None) -> None:
     found.lock()
     status = found.status()
     if status == "running":
@@ -74,13 +74,24 @@ def _open_gate(found: Found) -> None:
             "cannot start the container", why="its init no longer waits at the start gate", todo="delete it"
         ) from None
     try:
-        message = native.receive(gate)
+        message = native.receive(gate, taken=True)
+    except ConnectionResetError:
+        raise StateError(
+            "cannot start the container",
+            why="its init has ended at the start gate, before its program ran",
+            todo="delete it; a limit of it may be too small for its own init",
+        ) from None
     finally:
         posix.close(gate)
     if message is not None:
         raise _failure(found, message)
     found.state.status_hint = "running"
-    found.write()
+    try:
+        found.write()
+    except OCIError as e:  # a hint alone: whether it runs, the kernel tells
+        from pyoci.lifecycle.delete import stderr
+
+        (warn or stderr)(str(e))
     found.entry.unlock()
 
 

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+_CONFIG = "config.json"
 _ZERO_COUNTS = ("idle", "swappiness")  # where 0 is a value, not "unchanged"
 
 
@@ -38,20 +39,26 @@ def update_found(found: Found, resources: dict[str, Any], rdt: dict[str, str] | 
     found.lock()
     if found.status() not in ("created", "running", "paused"):
         raise not_running()
-    config = jsontext.loads(found.entry.read_blob("config.json"), "config.json")
-    linux = config.setdefault("linux", {})
+    config = jsontext.loads(found.entry.read_blob(_CONFIG), _CONFIG)
+    config["linux"] = linux = config.get("linux") or {}
     stored = linux.get("resources") or {}
     driver = found.driver()
+    new = {key: value for key, value in resources.items() if key != "devices" or driver.changes_devices}
     undo = _change_class(found.state.id, linux, rdt) if rdt else None
     try:
-        driver.update(_named(resources), stored)
+        linux["resources"] = _merged(stored, new)  # it tells the limits in force; the bundle's own stays as it is
+        # all that may fail for lack of room comes before the kernel is asked
+        found.entry.stage_blob(_CONFIG, jsontext.dumps(config).encode("utf-8", "backslashreplace"))
+        try:
+            driver.update(_named(resources), stored)
+        except BaseException:
+            found.entry.drop_blob(_CONFIG)
+            raise
     except BaseException:
         if undo is not None:
             undo()
         raise
-    new = {key: value for key, value in resources.items() if key != "devices" or driver.changes_devices}
-    linux["resources"] = _merged(stored, new)  # it tells the limits in force; the bundle's own stays as it is
-    found.entry.write_blob("config.json", jsontext.dumps(config).encode("utf-8", "backslashreplace"))
+    found.entry.commit_blob(_CONFIG)
 
 
 def _change_class(id: str, linux: dict[str, Any], rdt: dict[str, str]) -> Callable[[], None]:
@@ -77,7 +84,8 @@ def _merged(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
     out = dict(old)
     for key, value in new.items():
         if isinstance(value, dict):
-            out[key] = _merged(out.get(key) or {}, value)
+            before = out.get(key)
+            out[key] = _merged(before if isinstance(before, dict) else {}, value)
         elif value or key in _ZERO_COUNTS:
             out[key] = value
     return out

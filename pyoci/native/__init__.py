@@ -295,8 +295,16 @@ def send_signal(pidfd: int, number: int) -> None:
         raise OSError(err, posix.strerror(err))
 
 
-def receive(sync_fd: int) -> Message | None:
-    """Wait for the next message; None at the end of the channel. Interrupted by Python's signals."""
+def receive(sync_fd: int, *, taken: bool = False) -> Message | None:
+    """Wait for the next message; None at the end of the channel. Interrupted by Python's signals.
+
+    Args:
+        sync_fd: our end.
+        taken: the other end is known to be there only once it has taken the connection.
+
+    Raises:
+        ConnectionResetError: it has gone without that (`taken`).
+    """
     m = ffi.new("struct sync_msg *")
     pidfd = ffi.new("int *")
     while True:
@@ -305,6 +313,10 @@ def receive(sync_fd: int) -> Message | None:
             break
     if r == -errno.ECANCELED:
         raise interrupted()
+    if r == -errno.ECONNRESET:
+        if taken:
+            raise ConnectionResetError(errno.ECONNRESET, "connection reset by peer")
+        return None
     if check(r, "the sync channel broke") == 0:
         return None
     detail = decode(ffi.string(m.detail))

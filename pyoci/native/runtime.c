@@ -223,7 +223,7 @@ int pyoci_recv(int fd, int stop_fd, struct sync_msg *m, int *pidfd)
 	*pidfd = -1;
 	long r = sys(__NR_recvmsg, fd, &msg, MSG_CMSG_CLOEXEC);
 	if (r < 0)
-		return r == -ECONNRESET ? 0 : (int)r;
+		return (int)r;
 	struct cmsghdr *h = CMSG_FIRSTHDR(&msg);
 	if (h && h->cmsg_level == SOL_SOCKET && h->cmsg_type == SCM_RIGHTS && h->cmsg_len == CMSG_LEN(sizeof(int)))
 		memcpy(pidfd, CMSG_DATA(h), sizeof *pidfd);

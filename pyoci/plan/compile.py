@@ -192,6 +192,8 @@ def _finish(ctx: Context, who: Identity, *, gate: bool) -> None:
         from pyoci.plan import lsm
 
         lsm.emit(ctx, ops.SLOT_OWN_PROC)
+    if who.rlimits:
+        identity.last_limit(ctx, who)  # before a filter that may forbid it
     if seccomp is not None:
         _seccomp(ctx, seccomp, gate)
     if defer:

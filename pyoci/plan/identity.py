@@ -52,6 +52,10 @@ def emit(ctx: Context, who: Identity, *, defer_caps: bool) -> None:
         name = b"_ses." + encode(ctx.options.container_id, "id")
         ctx.add(ops.KEYRING, "process", s=name)
     for number, soft, hard, where in who.rlimits:
+        if number == RLIMIT_NOFILE and soft < _own_fds(ctx):
+            soft = _own_fds(ctx)  # `last_limit` lowers it
+            if hard < soft:
+                continue
         ctx.add(ops.SET_RLIMIT, where, a=number, b=_signed(soft), c=_signed(hard))
     user = at(ctx.process, "user")
     # Without it, it is the caller's (runtime-spec config, "POSIX-platform User").
@@ -73,6 +77,18 @@ def emit(ctx: Context, who: Identity, *, defer_caps: bool) -> None:
         capabilities.widened(ctx, who.caps)
     else:
         capabilities.final(ctx, who.caps)
+
+
+def last_limit(ctx: Context, who: Identity) -> None:
+    """RLIMIT_NOFILE, if init could not open what it needs itself until its program runs: to lower it takes no rights."""
+    for number, soft, hard, where in who.rlimits:
+        if number == RLIMIT_NOFILE and soft < _own_fds(ctx):
+            ctx.add(ops.SET_RLIMIT, where, a=number, b=_signed(soft), c=_signed(hard))
+
+
+def _own_fds(ctx: Context) -> int:
+    """More than the numbers of the fds that the executor has at a time, above those that the container gets."""
+    return 64 + ctx.options.keep_fds
 
 
 def oom_score(ctx: Context) -> None:

@@ -68,8 +68,24 @@ def test_state_root_that_turns_full_after_create_can_be_started_and_deleted(aren
     """
     done = in_root(victim, "-t tmpfs -o size=64k,mode=700 none", script)
     first, *rest = done.stdout.splitlines()
-    assert first in ("rc 0", "rc 1") and [line.strip() for line in rest] == ['"status": "running",', "rc 0"]
+    assert first == "rc 0" and "warning: cannot write" in done.stderr
+    assert [line.strip() for line in rest] == ['"status": "running",', "rc 0"]
     assert (victim.rootfs / "out").read_text() == "started\n"
+
+
+def test_update_that_cannot_be_written_down_changes_no_limit(arena: Arena) -> None:
+    victim = arena()
+    victim.sh("exec sleep 100")
+    script = """
+        $P run --detach --bundle $B $I 2>/dev/null </dev/null >/dev/null || exit 98
+        G=$(grep -l . /sys/fs/cgroup/pids/*/$I/pids.max /sys/fs/cgroup/*/$I/pids.max 2>/dev/null | head -1)
+        cat /dev/zero >$R/fill 2>/dev/null; A=$(ls -A $R/$I)
+        $P update --pids-limit 50 $I; echo "rc $?"; cat $G; [ "$A" = "$(ls -A $R/$I)" ] && echo same
+        rm $R/fill; $P update --pids-limit 50 $I; echo "rc $?"; cat $G; $P delete --force $I
+    """
+    done = in_root(victim, "-t tmpfs -o size=64k,mode=700 none", script)
+    assert done.stdout.split() == ["rc", "1", "max", "same", "rc", "0", "50"], done.stderr
+    assert "no space left" in done.stderr
 
 
 BROKEN = [

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import resource
+import signal
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.conftest import Bundle
+from tests.conftest import PATIENCE, Bundle, said
 from tests.integration import machine
 
 STATUS = "cat /proc/self/status"
@@ -223,3 +225,20 @@ def test_the_process_leads_a_session_of_its_own_and_no_signal_is_held(bundle: Bu
     shown = bundle.shown(STATUS + "; busybox cut -d' ' -f1,5,6 /proc/1/stat")
     assert shown.splitlines()[-1] == "1 1 1"
     assert {status(shown, name)[0] for name in ("SigBlk", "SigIgn")} == {"0" * 16}
+
+
+@pytest.mark.parametrize(("soft", "hard"), [(3, 3), (3, 64), (8, 1024)])
+def test_a_small_limit_of_open_files_is_the_programs_and_not_inits(bundle: Bundle, soft: int, hard: int) -> None:
+    bundle.config["process"]["rlimits"] = [{"type": "RLIMIT_NOFILE", "soft": soft, "hard": hard}]
+    assert bundle.shown("ulimit -Sn; ulimit -Hn") == f"{soft}\n{hard}\n"
+    assert bundle.running().inside("ulimit -Sn; ulimit -Hn") == f"{soft}\n{hard}\n"
+
+
+def test_start_tells_of_an_init_that_has_ended_at_its_gate(bundle: Bundle) -> None:
+    assert bundle.sh("true").create().returncode == 0
+    os.kill(bundle.pid(), signal.SIGSTOP)
+    with subprocess.Popen(bundle.argv("start", bundle.name), stderr=subprocess.PIPE, text=True) as starting:
+        time.sleep(0.5 * PATIENCE)  # it is connected
+        os.kill(bundle.pid(), signal.SIGKILL)
+        _, text = starting.communicate(timeout=20 * PATIENCE)
+    assert starting.returncode == 1 and "has ended at the start gate" in said(text)

@@ -211,3 +211,21 @@ def test_events_come_at_the_interval_tell_of_oom_and_end_with_the_container(box:
             assert process.wait(10) == 0
         finally:
             process.kill()
+
+
+def test_an_update_that_cannot_be_merged_with_what_is_stored_changes_nothing(bundle: Bundle) -> None:
+    bundle.running()
+    for resources in ({"x-vendor": 1}, {"pids": {"limit": 44}, "x-vendor": {"a": 1}}):
+        given = bundle.path / "resources.json"
+        given.write_text(json.dumps(resources))
+        assert bundle.command("update", "--resources", str(given), bundle.name).returncode == 0
+    stored = json.loads((bundle.root / bundle.name / "config.json").read_text())["linux"]["resources"]
+    assert stored == {"x-vendor": {"a": 1}, "pids": {"limit": 44}}
+
+
+def test_a_config_whose_linux_is_null_can_be_updated(bundle: Bundle) -> None:
+    bundle.running()
+    path = bundle.root / bundle.name / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"linux": None}))
+    assert bundle.command("update", "--pids-limit", "44", bundle.name).returncode == 0
+    assert json.loads(path.read_text())["linux"] == {"resources": {"pids": {"limit": 44}}}

@@ -337,3 +337,22 @@ def test_last_path_of_env_is_searched():
 def test_root_path_is_required_and_not_the_host():
     assert failure(config(root={})).where == "root.path"
     assert failure(config(), rootfs="/..").where == "root.path"
+
+
+@pytest.mark.parametrize(
+    ("soft", "hard", "expected"),
+    [
+        (1024, 4096, [(False, 1024, 4096)]),
+        (3, 4096, [(False, 64, 4096), (True, 3, 4096)]),
+        (3, 3, [(True, 3, 3)]),
+        (0, 0, [(True, 0, 0)]),
+    ],
+)
+def test_a_limit_of_open_files_below_inits_own_needs_holds_once_it_has_them(soft, hard, expected):
+    limits = [{"type": "RLIMIT_NOFILE", "soft": soft, "hard": hard}, {"type": "RLIMIT_CORE", "soft": 1, "hard": 1}]
+    plan = build(config(process={"rlimits": limits}, linux={"seccomp": {"defaultAction": "SCMP_ACT_ALLOW"}}))
+    seen = codes(plan)
+    gate = seen.index(ops.WAIT_START)
+    rows = [(i > gate, op.b, op.c) for i, op in enumerate(plan.ops) if op.code == ops.SET_RLIMIT and op.a == 7]
+    assert rows == expected
+    assert all(i < seen.index(ops.SECCOMP) for i, code in enumerate(seen) if code == ops.SET_RLIMIT)

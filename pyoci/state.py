@@ -140,7 +140,7 @@ def parse_state(data: bytes, where: str) -> State:
         StateError: it is truncated, foreign, of wrong types or of a newer version.
     """
     try:
-        doc = jsontext.loads(data, where)
+        doc = jsontext.loads(data, where, undecoded=True)  # a bundle's path may be any bytes
     except OCIError as e:
         raise _unreadable(where, e.why) from None
     if not isinstance(doc, dict) or type(doc.get("version")) is not int:

@@ -91,13 +91,14 @@ def _bad(source: str, why: str, text: str = "", at: int = -1) -> ConfigError:
     return ConfigError("not a usable JSON document", where=source, why=why, todo="correct the file")
 
 
-def loads(data: bytes, source: str, limit: int = LIMIT) -> Any:
+def loads(data: bytes, source: str, limit: int = LIMIT, *, undecoded: bool = False) -> Any:
     """Parse a JSON document.
 
     Args:
         data: its bytes, UTF-8.
         source: name of the file for errors.
         limit: largest size in bytes.
+        undecoded: take \\udc80 to \\udcff, which stand for bytes of a path that are no UTF-8 (PEP 383).
 
     Raises:
         ConfigError: it is too large or too deep, not JSON, or not strict JSON (RFC 8259, RFC 7493).
@@ -118,7 +119,7 @@ def loads(data: bytes, source: str, limit: int = LIMIT) -> Any:
     if _is_deep(value):
         raise _deep(text, source)
     if "\\u" in text:
-        _check_escapes(value, source)
+        _check_escapes(value, source, undecoded)
     return value
 
 
@@ -170,7 +171,7 @@ def _parse(text: str, source: str) -> Any:
     return value
 
 
-def _check_escapes(value: Any, source: str) -> None:
+def _check_escapes(value: Any, source: str, undecoded: bool) -> None:
     """What escapes can smuggle into a string: a NUL, which ends a string for the kernel, or half a surrogate pair."""
     todo = [value]
     while todo:
@@ -183,7 +184,7 @@ def _check_escapes(value: Any, source: str) -> None:
         elif type(item) is str:
             if "\0" in item:
                 raise _bad_string(source, "a NUL character (\\u0000)", value, item)
-            if any(0xD800 <= ord(c) <= 0xDFFF for c in item):
+            if any(0xD800 <= ord(c) <= 0xDFFF and not (undecoded and 0xDC80 <= ord(c) <= 0xDCFF) for c in item):
                 raise _bad_string(source, "a lone surrogate (\\ud800 to \\udfff)", value, item)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from pathlib import Path
 from typing import Any
 
 from pyoci.spec import schemacheck
@@ -60,3 +62,20 @@ def test_a_config_of_the_tests_has_no_errors_and_a_broken_one_is_refused_the_sam
     said = bundle.output()
     assert all(f["what"] in said and f["path"] in said for f in errors) and "1 more mistake:" in said
     assert bundle.command("state", bundle.name).returncode == 1
+
+
+def test_a_bundle_whose_path_is_no_text_lives_as_any_other(bundle: Bundle) -> None:
+    odd = os.fsdecode(os.fsencode(bundle.path) + b"-\xff")
+    os.rename(bundle.path, odd)
+    bundle.path = Path(odd)
+    bundle.args("sleep", "60")
+    assert bundle.create().returncode == 0
+    state = bundle.state()
+    assert (state["status"], state["bundle"], state["rootfs"]) == ("created", odd, f"{odd}/rootfs")
+    assert bundle.command("start", bundle.name).returncode == 0
+    assert bundle.inside("echo here") == "here\n"
+    listed = json.loads(bundle.command("list", "--format", "json").stdout)
+    assert [(s["status"], s["bundle"]) for s in listed] == [("running", odd)]
+    assert bundle.command("list").stdout.count("\\udcff") == 1
+    deleted = bundle.command("delete", "--force", bundle.name)
+    assert (deleted.returncode, deleted.stderr) == (0, "") and not os.listdir(bundle.root)

@@ -102,6 +102,16 @@ def test_a_surrogate_pair_is_one_character():
     assert jsontext.loads(rb'["\ud83d\ude00"]', "x") == ["😀"]
 
 
+def test_bytes_of_a_path_that_are_no_text_read_back_where_they_may_stand():
+    text = jsontext.dumps(["/b\udcff\udc80"]).encode("utf-8", "backslashreplace")
+    assert jsontext.loads(text, "x", undecoded=True) == ["/b\udcff\udc80"]
+    assert "lone surrogate" in refused(text)
+    for escape in (rb"\ud800", rb"\udc7f", rb"\udd00"):
+        with pytest.raises(ConfigError) as caught:
+            jsontext.loads(b'["' + escape + b'"]', "x", undecoded=True)
+        assert "lone surrogate" in caught.value.why
+
+
 def test_read_file_takes_regular_files_only(tmp_path):
     file = tmp_path / "f"
     file.write_bytes(b"{}")

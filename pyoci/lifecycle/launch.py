@@ -10,6 +10,7 @@ import posix
 
 from pyoci import native
 from pyoci.errors import ConfigError, KernelError, OCIError
+from pyoci.paths import is_link, is_regular
 from pyoci.plan import ops
 from pyoci.plan.context import SLOT_JOIN
 from pyoci.plan.encode import encode
@@ -368,6 +369,25 @@ class Launch:
                 todo="if it was killed (137), linux.resources.memory.limit may be too small",
                 code=self.code,
             )
+
+
+def check_pid_file(path: str) -> None:
+    """Refuse to put a pid file in the place of a device, a FIFO, a socket or a folder.
+
+    Raises:
+        OCIError: there is one.
+    """
+    try:
+        mode = posix.lstat(path).st_mode
+    except OSError:  # nothing is there; what else it may be is for write_pid_file to say
+        return
+    if not (is_regular(mode) or is_link(mode)):
+        raise OCIError(
+            f"the pid file {path} is no regular file",
+            where="--pid-file",
+            why="it would be replaced by one",
+            todo="name a file of its own, or remove what is there",
+        )
 
 
 def write_pid_file(path: str, pid: int) -> None:

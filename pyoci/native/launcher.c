@@ -54,8 +54,10 @@ static PyObject *module_code(PyObject *self, PyObject *name)
 {
 	(void)self;
 	const char *wanted = PyUnicode_AsUTF8(name);
-	if (!wanted)
-		return NULL;
+	if (!wanted) { /* bytes that are no UTF-8: no module has such a name */
+		PyErr_Clear();
+		Py_RETURN_NONE;
+	}
 	for (size_t low = 0, high = sizeof frozen / sizeof *frozen; low < high;) {
 		size_t middle = (low + high) / 2;
 		const struct frozen *f = &frozen[middle];

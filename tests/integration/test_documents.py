@@ -64,10 +64,10 @@ def test_a_config_of_the_tests_has_no_errors_and_a_broken_one_is_refused_the_sam
     assert bundle.command("state", bundle.name).returncode == 1
 
 
-def test_a_bundle_whose_path_is_no_text_lives_as_any_other(bundle: Bundle) -> None:
+def test_a_bundle_and_a_root_whose_paths_are_no_text_live_as_any_other(bundle: Bundle) -> None:
     odd = os.fsdecode(os.fsencode(bundle.path) + b"-\xff")
     os.rename(bundle.path, odd)
-    bundle.path = Path(odd)
+    bundle.path, bundle.root = Path(odd), Path(odd) / "state"
     bundle.args("sleep", "60")
     assert bundle.create().returncode == 0
     state = bundle.state()

@@ -189,7 +189,7 @@ def _process(request: ExecRequest, spec: Obj) -> Obj:
         return Obj(request.process, "process")
     if request.process_file:
         try:
-            raw = jsontext.read_file(request.process_file, request.process_file)
+            raw = jsontext.read_file(request.process_file, request.process_file, pipe=True)
         except FileNotFoundError:
             raise ConfigError(
                 "no such file or directory", where=f"--process {request.process_file}", todo="correct the path"

@@ -10,7 +10,7 @@ import posix
 from _json import encode_basestring, make_encoder, make_scanner
 
 from pyoci.errors import ConfigError
-from pyoci.paths import decode, is_regular, read_rest
+from pyoci.paths import decode, is_fifo, is_regular, read_rest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -194,13 +194,14 @@ def _bad_string(source: str, what: str, document: Any, text: str) -> ConfigError
     return _bad(source, f"{what} in {path_of(document, text)}")
 
 
-def read_file(path: str, source: str, limit: int = LIMIT) -> bytes:
+def read_file(path: str, source: str, limit: int = LIMIT, *, pipe: bool = False) -> bytes:
     """The bytes of a regular file.
 
     Args:
         path: file.
         source: its name in errors.
         limit: largest size in bytes.
+        pipe: take a pipe or FIFO as well, and wait for its end.
 
     Raises:
         FileNotFoundError: it does not exist.
@@ -216,11 +217,17 @@ def read_file(path: str, source: str, limit: int = LIMIT) -> bytes:
         ) from None
     try:
         st = posix.fstat(fd)
-        if not is_regular(st.st_mode):
+        if pipe and is_fifo(st.st_mode):
+            from pyoci.spec.pipe import read_pipe
+
+            data = read_pipe(fd, limit)
+        elif not is_regular(st.st_mode):
             raise ConfigError("not a regular file", where=source, todo="give a JSON file")
-        if st.st_size > limit:
+        else:
+            data = b"" if st.st_size > limit else read_rest(fd)
+        if max(st.st_size, len(data)) > limit:
             raise _bad(source, f"larger than {limit} bytes")
-        return read_rest(fd)
+        return data
     finally:
         posix.close(fd)
 

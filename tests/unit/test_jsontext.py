@@ -2,6 +2,8 @@
 
 import json
 import os
+import threading
+import time
 
 import pytest
 
@@ -129,3 +131,37 @@ def test_read_file_takes_regular_files_only(tmp_path):
     with pytest.raises(ConfigError) as caught:
         jsontext.read_file(str(file / "below"), "f")
     assert caught.value.why == "not a directory"
+
+
+def test_a_pipe_or_fifo_is_read_to_its_end_where_it_may_be_one(tmp_path):
+    ours, theirs = os.pipe()
+    os.write(theirs, b"[1]")
+    os.close(theirs)
+    with open(ours, "rb"):  # whose writer has ended already
+        assert jsontext.read_file(f"/dev/fd/{ours}", "f", pipe=True) == b"[1]"
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+
+    def write():
+        time.sleep(0.05)
+        with open(fifo, "wb") as file:
+            file.write(b"[2,")
+            file.flush()
+            time.sleep(0.05)
+            file.write(b"3" * 100_000 + b"]")
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    assert jsontext.read_file(str(fifo), "f", pipe=True) == b"[2," + b"3" * 100_000 + b"]"
+    writer.join()
+    with pytest.raises(ConfigError, match="not a regular file"):
+        jsontext.read_file(str(tmp_path), "f", pipe=True)
+
+
+def test_a_pipe_without_an_end_is_read_to_the_limit():
+    ours, theirs = os.pipe()
+    with open(ours, "rb"), open(theirs, "wb", buffering=0) as file:
+        file.write(b" " * 5000)
+        with pytest.raises(ConfigError) as caught:
+            jsontext.read_file(f"/dev/fd/{ours}", "f", 4000, pipe=True)
+    assert "larger than 4000 bytes" in caught.value.why

@@ -49,6 +49,19 @@ def _internal(e: BaseException, debug: bool) -> OCIError:
     )
 
 
+def _advise(error: OCIError, cause: BaseException | None) -> None:
+    """Where files cannot be opened for their number alone, nothing else is worth saying."""
+    from errno import EMFILE, ENFILE
+
+    while cause is not None and "open files" not in error.todo:
+        number = getattr(cause, "errno", 0)
+        if number == EMFILE:
+            error.todo = "raise the caller's limit of open files (ulimit -n)"
+        elif number == ENFILE:
+            error.todo = "raise the machine's limit of open files (fs.file-max, proc(5))"
+        cause = cause.__context__
+
+
 def _tell(options: Options, error: OCIError) -> None:
     from pyoci.cli.log import record, to_stderr
 
@@ -76,14 +89,17 @@ def run(argv: list[str]) -> int:
         exit status: 0, 1 for an error, 255 for a failed exec, a program's own for run and exec.
     """
     options = Options()
+    cause: BaseException
     try:
         parse(argv, options)
         return _dispatch(options)
     except OCIError as e:
-        error = e
+        cause, error = e, e
     except BaseException as e:
+        cause = e
         error = _internal(e, "--debug" in argv)
     try:
+        _advise(error, cause)
         _tell(options, error)
     except BaseException:  # no memory, or no fd to load it with: the message is worth more than its form
         _plain(str(error))

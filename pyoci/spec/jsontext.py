@@ -164,7 +164,8 @@ def _parse(text: str, source: str) -> Any:
 
         return _parse(text, source)
     except ValueError as e:
-        raise _bad(source, getattr(e, "msg", str(e)).lower(), text, getattr(e, "pos", -1)) from None
+        why = getattr(e, "msg", str(e)).lower().rstrip(": ").removesuffix(" at")
+        raise _bad(source, why, text, getattr(e, "pos", -1)) from None
     rest = text[end:].lstrip(_BLANK)
     if rest:
         raise _bad(source, "something follows the document", text, len(text) - len(rest))

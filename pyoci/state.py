@@ -12,7 +12,7 @@ import posix
 
 from pyoci import native
 from pyoci.errors import NotFoundError, OCIError, StateError, UsageError
-from pyoci.paths import absolute, decode, is_directory, is_link, make_folders, remove_tree
+from pyoci.paths import absolute, decode, is_directory, is_link, make_folders, real, remove_tree
 from pyoci.procfs import in_user_namespace
 from pyoci.spec import jsontext
 
@@ -348,17 +348,17 @@ class Store:
     def _check_root(self) -> None:
         """A root that others can write, or that is a symlink, could be swapped under us."""
         st = posix.lstat(self.root)
-        bad = ""
-        if not is_directory(st.st_mode):
-            bad = "it is not a directory" if not is_link(st.st_mode) else "it is a symbolic link"
+        bad, todo = "", "name another"
+        if is_link(st.st_mode):
+            bad, todo = "it is a symbolic link", f"name the folder itself: {real(self.root)}"
+        elif not is_directory(st.st_mode):
+            bad = "it is not a directory"
         elif st.st_mode & 0o022:
-            bad = "others may write to it"
+            bad, todo = "others may write to it", f"chmod 700 {self.root}, or name another"
         elif st.st_uid not in (0, posix.geteuid()):
             bad = "it belongs to another user"
         if bad:
-            raise StateError(
-                f"the state root {self.root} is not safe", where="--root", why=bad, todo="chmod 700, or name another"
-            )
+            raise StateError(f"the state root {self.root} is not safe", where="--root", why=bad, todo=todo)
 
     def create(self, id: str) -> Entry:
         """Claim an id; mkdir decides who wins.
@@ -417,9 +417,20 @@ class Store:
         return entry
 
     def ids(self) -> list[str]:
-        """Ids of all containers, in no order."""
+        """Ids of all containers, in no order.
+
+        Raises:
+            StateError: the root cannot be read.
+        """
         try:
             names = posix.listdir(self.root)
         except FileNotFoundError:
             return []
+        except OSError as e:
+            raise StateError(
+                "cannot read the state root",
+                where=f"--root {self.root}",
+                why=(e.strerror or "").lower(),
+                todo="name the folder that the containers were made with, as their owner",
+            ) from None
         return [n for n in names if n[0] in _FIRST and _OTHER.issuperset(n)]

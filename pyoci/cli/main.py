@@ -39,7 +39,12 @@ def _internal(e: BaseException, debug: bool) -> OCIError:
     if isinstance(e, OSError):
         name = decode(e.filename) if isinstance(e.filename, bytes) else str(e.filename or "")
         text = (e.strerror or str(e)) or type(e).__name__
-        return OCIError("a system call failed", where=name, why=text[:1].lower() + text[1:])
+        what, todo = "a system call failed", ""
+        from pyoci.cli.common import STDOUT
+
+        if name == STDOUT:
+            what, name, todo = f"cannot write to {name}", "", "see where it goes, and whether there is room"
+        return OCIError(what, where=name, why=text[:1].lower() + text[1:], todo=todo)
     if debug:
         import traceback
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from pyoci.spec import schemacheck
-from tests.conftest import Bundle
+from tests.conftest import Bundle, said
 
 
 def mistakes(document: dict[str, Any], name: str) -> list[str]:
@@ -48,6 +51,14 @@ def test_the_state_that_hooks_read(bundle: Bundle) -> None:
 def test_features_as_the_command_prints_them(bundle: Bundle) -> None:
     said = bundle.command("features")
     assert said.returncode == 0 and mistakes(json.loads(said.stdout), "features") == []
+
+
+@pytest.mark.parametrize("words", [["features"], ["spec", "--help"], ["list"]])
+def test_standard_output_that_takes_nothing_is_said(bundle: Bundle, words: list[str]) -> None:
+    with open("/dev/full", "w") as full:
+        result = bundle.command(*words, capture_output=False, stdout=full, stderr=subprocess.PIPE)
+    assert result.returncode == 1
+    assert said(result).startswith("cannot write to standard output · no space left on device · ")
 
 
 def test_a_config_of_the_tests_has_no_errors_and_a_broken_one_is_refused_the_same(bundle: Bundle) -> None:

@@ -226,13 +226,7 @@ class Entry:
         Raises:
             StateError: there is none, or it is unreadable.
         """
-        where = f"{self.dir_path}/{STATE}"
-        try:
-            return parse_state(self.read_blob(STATE), where)
-        except FileNotFoundError:
-            raise _unreadable(where, "no such file or directory") from None
-        except OSError as e:
-            raise _unreadable(where, (e.strerror or "").lower()) from None
+        return parse_state(self.read_blob(STATE), f"{self.dir_path}/{STATE}")
 
     def stamp(self) -> Stamp:
         """What tells one version of the state file from the next, as each is a new file; zeros when there is none."""
@@ -307,6 +301,17 @@ class Entry:
             ) from None
 
     def read_blob(self, name: str) -> bytes:
+        """A file of the container.
+
+        Raises:
+            StateError: there is none, or it is unreadable.
+        """
+        try:
+            return self._read(name)
+        except OSError as e:
+            raise _unreadable(f"{self.dir_path}/{name}", (e.strerror or "").lower()) from None
+
+    def _read(self, name: str) -> bytes:
         fd = posix.open(name, posix.O_RDONLY | posix.O_NOFOLLOW | posix.O_NONBLOCK | posix.O_CLOEXEC, dir_fd=self.fd)
         try:
             parts: list[bytes] = []
@@ -318,7 +323,22 @@ class Entry:
             posix.close(fd)
 
     def remove(self) -> None:
-        """Remove the directory and what is in it; missing is fine."""
+        """Remove the directory and what is in it; missing is fine.
+
+        Raises:
+            StateError: the state root is read-only, or the caller may not change it.
+        """
+        try:
+            self._remove()
+        except OSError as e:
+            raise StateError(
+                "cannot remove the container's state",
+                where=self.dir_path,
+                why=(e.strerror or "").lower(),
+                todo="have --root writable, then delete again",
+            ) from None
+
+    def _remove(self) -> None:
         # the state last: until then a delete that was ended on the way can be done again
         for name in sorted(posix.listdir(self.fd), key=STATE.__eq__):
             try:

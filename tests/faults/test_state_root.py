@@ -57,6 +57,18 @@ def test_read_only_state_root_is_said(arena: Arena) -> None:
     assert "read-only file system" in done.stderr and "does not exist" in done.stderr
 
 
+def test_a_delete_below_a_root_that_turned_read_only_is_said_and_can_be_done_again(arena: Arena) -> None:
+    victim = arena()
+    victim.args("sleep", "100")
+    script = """
+        $P create --bundle $B $I </dev/null >/dev/null; mount -o remount,ro $R
+        $P delete --force $I; echo "rc $?"; mount -o remount,rw $R; $P delete --force $I; echo "rc $?"; ls -A $R
+    """
+    done = in_root(victim, "-t tmpfs -o mode=700 none", script)
+    assert done.stdout.splitlines() == ["rc 1", "rc 0"]
+    assert f"cannot remove the container's state · {victim.root}/{victim.name} · read-only file system" in done.stderr
+
+
 def test_state_root_that_turns_full_after_create_can_be_started_and_deleted(arena: Arena) -> None:
     victim = arena()
     victim.sh("echo started >/out; exec sleep 100")

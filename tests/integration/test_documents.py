@@ -61,6 +61,15 @@ def test_standard_output_that_takes_nothing_is_said(bundle: Bundle, words: list[
     assert said(result).startswith("cannot write to standard output · no space left on device · ")
 
 
+@pytest.mark.parametrize("words", [["exec", "NAME", "true"], ["update", "--pids-limit", "9", "NAME"]])
+def test_a_stored_config_that_is_gone_is_named(bundle: Bundle, words: list[str]) -> None:
+    stored = bundle.running().root / bundle.name / "config.json"
+    stored.unlink()
+    result = bundle.command(*(bundle.name if word == "NAME" else word for word in words))
+    assert result.returncode != 0
+    assert said(result).startswith(f"the container's state is unreadable · {stored} · no such file or directory · ")
+
+
 def test_a_config_of_the_tests_has_no_errors_and_a_broken_one_is_refused_the_same(bundle: Bundle) -> None:
     assert bundle.command("validate", str(bundle.path)).returncode == 0
     bundle.config["process"]["cwd"] = "work"

@@ -425,7 +425,7 @@ class Store:
             entry = Entry(self.root, id)
         except OSError as e:
             if e.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
-                raise NotFoundError("container does not exist", where=f"{self.root}/{id}") from None
+                raise self._not_found(id) from None
             raise StateError(
                 "cannot open the container's state", where=f"{self.root}/{id}", why=(e.strerror or "").lower()
             ) from None
@@ -435,6 +435,20 @@ class Store:
             entry.close()
             raise
         return entry
+
+    def _not_found(self, id: str) -> NotFoundError:
+        """That it does not exist; `why` is what stands in its place, "" where nothing does."""
+        path, why, todo = f"{self.root}/{id}", "", ""
+        try:
+            mode = posix.lstat(path).st_mode
+            if not is_directory(mode):  # else it came this moment
+                kind = "a symbolic link" if is_link(mode) else "a file"
+                why, todo = f"{kind} has its name, and is no container's folder", "remove it, or use another id"
+        except NotADirectoryError:
+            why, todo = "the state root is no folder", "name another --root"
+        except OSError:
+            pass
+        return NotFoundError("container does not exist", where=path, why=why, todo=todo)
 
     def ids(self) -> list[str]:
         """Ids of all containers, in no order.

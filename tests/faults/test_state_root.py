@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.attacks.arena import Arena, Victim
-from tests.conftest import runtime_path
+from tests.conftest import runtime_path, said
 
 
 def in_root(victim: Victim, mount: str, script: str) -> subprocess.CompletedProcess[str]:
@@ -137,6 +137,25 @@ def test_state_that_is_no_file_is_told_and_can_be_deleted(arena: Arena, kind: st
     done = victim.command("state", victim.name)
     assert done.returncode == 1 and "unreadable" in done.stderr
     assert victim.command("list").returncode == 0
+    assert victim.command("delete", "--force", victim.name).returncode == 0
+
+
+@pytest.mark.parametrize("kind", ["file", "symbolic link"])
+def test_what_is_no_containers_folder_is_said_and_stays(arena: Arena, kind: str) -> None:
+    victim = arena()
+    victim.root.mkdir(mode=0o700)
+    place = victim.root / victim.name
+    if kind == "file":
+        place.write_text("of somebody")
+    else:
+        place.symlink_to(arena.canary / "dir")
+    for words in (["state"], ["start"], ["delete"], ["delete", "--force"]):
+        result = victim.command(*words, victim.name)
+        why = f"a {kind} has its name, and is no container's folder"
+        assert result.returncode == 1
+        assert said(result) == f"container does not exist · {place} · {why} · remove it, or use another id"
+    assert victim.command("list", "-q").stdout == ""
+    place.unlink()
     assert victim.command("delete", "--force", victim.name).returncode == 0
 
 

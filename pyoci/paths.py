@@ -8,7 +8,7 @@ from __future__ import annotations
 import posix
 
 # What st_mode says (inode(7)); to load the module `stat`, or what is under it, costs each verb 0.1 ms.
-_TYPE, _DIRECTORY, _REGULAR, _LINK = 0o170000, 0o040000, 0o100000, 0o120000
+_TYPE, _DIRECTORY, _REGULAR, _LINK, _FIFO = 0o170000, 0o040000, 0o100000, 0o120000, 0o010000
 
 
 def is_directory(mode: int) -> bool:
@@ -21,6 +21,10 @@ def is_regular(mode: int) -> bool:
 
 def is_link(mode: int) -> bool:
     return mode & _TYPE == _LINK
+
+
+def is_fifo(mode: int) -> bool:
+    return mode & _TYPE == _FIFO
 
 
 def read_all(path: str) -> bytes:
@@ -55,9 +59,13 @@ def decode(data: bytes) -> str:
 
 
 def absolute(path: str) -> str:
-    """The path from the root, without `.`, `..` and doubled slashes, by its letters only."""
+    """The path from the root, without `.`, `..` and doubled slashes, by its letters only.
+
+    Raises:
+        OCIError: it begins in the current folder, which is gone.
+    """
     if not path.startswith("/"):
-        path = f"{posix.getcwd()}/{path}"
+        path = f"{_current_folder(path)}/{path}"
     parts: list[str] = []
     for part in path.split("/"):
         if part == "..":
@@ -65,6 +73,20 @@ def absolute(path: str) -> str:
         elif part and part != ".":
             parts.append(part)
     return "/" + "/".join(parts)
+
+
+def _current_folder(path: str) -> str:
+    try:
+        return posix.getcwd()
+    except OSError as e:
+        from pyoci.errors import OCIError
+
+        raise OCIError(
+            "the current folder cannot be told",
+            where=path,
+            why=f"{(e.strerror or '').lower()}: was it removed?",
+            todo="change into one that is there, or give a path that begins with /",
+        ) from None
 
 
 def real(path: str) -> str:
@@ -75,7 +97,13 @@ def real(path: str) -> str:
     """
     fd = posix.open(path, posix.O_PATH | posix.O_CLOEXEC)
     try:
-        return posix.readlink(f"/proc/self/fd/{fd}")
+        found = posix.readlink(f"/proc/self/fd/{fd}")
+        # so ends the name of what was removed while it is held, as the current folder is; or a folder of that name
+        if found.endswith(" (deleted)"):
+            here, there = posix.fstat(fd), posix.stat(found)
+            if (here.st_dev, here.st_ino) != (there.st_dev, there.st_ino):
+                raise FileNotFoundError(2, "No such file or directory", path)
+        return found
     finally:
         posix.close(fd)
 

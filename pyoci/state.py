@@ -12,7 +12,7 @@ import posix
 
 from pyoci import native
 from pyoci.errors import NotFoundError, OCIError, StateError, UsageError
-from pyoci.paths import absolute, decode, is_directory, is_link, make_folders, remove_tree
+from pyoci.paths import absolute, decode, is_directory, is_link, make_folders, real, remove_tree
 from pyoci.procfs import in_user_namespace
 from pyoci.spec import jsontext
 
@@ -140,7 +140,7 @@ def parse_state(data: bytes, where: str) -> State:
         StateError: it is truncated, foreign, of wrong types or of a newer version.
     """
     try:
-        doc = jsontext.loads(data, where)
+        doc = jsontext.loads(data, where, undecoded=True)  # a bundle's path may be any bytes
     except OCIError as e:
         raise _unreadable(where, e.why) from None
     if not isinstance(doc, dict) or type(doc.get("version")) is not int:
@@ -226,13 +226,7 @@ class Entry:
         Raises:
             StateError: there is none, or it is unreadable.
         """
-        where = f"{self.dir_path}/{STATE}"
-        try:
-            return parse_state(self.read_blob(STATE), where)
-        except FileNotFoundError:
-            raise _unreadable(where, "no such file or directory") from None
-        except OSError as e:
-            raise _unreadable(where, (e.strerror or "").lower()) from None
+        return parse_state(self.read_blob(STATE), f"{self.dir_path}/{STATE}")
 
     def stamp(self) -> Stamp:
         """What tells one version of the state file from the next, as each is a new file; zeros when there is none."""
@@ -333,6 +327,17 @@ class Entry:
             raise self._unwritten(name, e) from None
 
     def read_blob(self, name: str) -> bytes:
+        """A file of the container.
+
+        Raises:
+            StateError: there is none, or it is unreadable.
+        """
+        try:
+            return self._read(name)
+        except OSError as e:
+            raise _unreadable(f"{self.dir_path}/{name}", (e.strerror or "").lower()) from None
+
+    def _read(self, name: str) -> bytes:
         fd = posix.open(name, posix.O_RDONLY | posix.O_NOFOLLOW | posix.O_NONBLOCK | posix.O_CLOEXEC, dir_fd=self.fd)
         try:
             parts: list[bytes] = []
@@ -344,7 +349,22 @@ class Entry:
             posix.close(fd)
 
     def remove(self) -> None:
-        """Remove the directory and what is in it; missing is fine."""
+        """Remove the directory and what is in it; missing is fine.
+
+        Raises:
+            StateError: the state root is read-only, or the caller may not change it.
+        """
+        try:
+            self._remove()
+        except OSError as e:
+            raise StateError(
+                "cannot remove the container's state",
+                where=self.dir_path,
+                why=(e.strerror or "").lower(),
+                todo="have --root writable, then delete again",
+            ) from None
+
+    def _remove(self) -> None:
         # the state last: until then a delete that was ended on the way can be done again
         for name in sorted(posix.listdir(self.fd), key=STATE.__eq__):
             try:
@@ -374,17 +394,17 @@ class Store:
     def _check_root(self) -> None:
         """A root that others can write, or that is a symlink, could be swapped under us."""
         st = posix.lstat(self.root)
-        bad = ""
-        if not is_directory(st.st_mode):
-            bad = "it is not a directory" if not is_link(st.st_mode) else "it is a symbolic link"
+        bad, todo = "", "name another"
+        if is_link(st.st_mode):
+            bad, todo = "it is a symbolic link", f"name the folder itself: {real(self.root)}"
+        elif not is_directory(st.st_mode):
+            bad = "it is not a directory"
         elif st.st_mode & 0o022:
-            bad = "others may write to it"
+            bad, todo = "others may write to it", f"chmod 700 {self.root}, or name another"
         elif st.st_uid not in (0, posix.geteuid()):
             bad = "it belongs to another user"
         if bad:
-            raise StateError(
-                f"the state root {self.root} is not safe", where="--root", why=bad, todo="chmod 700, or name another"
-            )
+            raise StateError(f"the state root {self.root} is not safe", where="--root", why=bad, todo=todo)
 
     def create(self, id: str) -> Entry:
         """Claim an id; mkdir decides who wins.
@@ -431,7 +451,7 @@ class Store:
             entry = Entry(self.root, id)
         except OSError as e:
             if e.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
-                raise NotFoundError("container does not exist", where=f"{self.root}/{id}") from None
+                raise self._not_found(id) from None
             raise StateError(
                 "cannot open the container's state", where=f"{self.root}/{id}", why=(e.strerror or "").lower()
             ) from None
@@ -442,10 +462,35 @@ class Store:
             raise
         return entry
 
+    def _not_found(self, id: str) -> NotFoundError:
+        """That it does not exist; `why` is what stands in its place, "" where nothing does."""
+        path, why, todo = f"{self.root}/{id}", "", ""
+        try:
+            mode = posix.lstat(path).st_mode
+            if not is_directory(mode):  # else it came this moment
+                kind = "a symbolic link" if is_link(mode) else "a file"
+                why, todo = f"{kind} has its name, and is no container's folder", "remove it, or use another id"
+        except NotADirectoryError:
+            why, todo = "the state root is no folder", "name another --root"
+        except OSError:
+            pass
+        return NotFoundError("container does not exist", where=path, why=why, todo=todo)
+
     def ids(self) -> list[str]:
-        """Ids of all containers, in no order."""
+        """Ids of all containers, in no order.
+
+        Raises:
+            StateError: the root cannot be read.
+        """
         try:
             names = posix.listdir(self.root)
         except FileNotFoundError:
             return []
+        except OSError as e:
+            raise StateError(
+                "cannot read the state root",
+                where=f"--root {self.root}",
+                why=(e.strerror or "").lower(),
+                todo="name the folder that the containers were made with, as their owner",
+            ) from None
         return [n for n in names if n[0] in _FIRST and _OTHER.issuperset(n)]

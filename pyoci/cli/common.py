@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from pyoci.cli.parse import Options
 
 
+STDOUT = "standard output"
+
+
 def root(options: Options) -> str:
     """The state root: --root, or the default for the caller."""
     path = paths.absolute(options.globals.get("root") or default_root())
@@ -76,7 +79,15 @@ def bundle(options: Options) -> str:
 
 
 def out(text: str) -> None:
-    """Print to standard output, all of it."""
+    """Print to standard output, all of it.
+
+    Raises:
+        OSError: it cannot be written to; its file name is STDOUT.
+    """
     data = memoryview(text.encode("utf-8", "backslashreplace"))
-    while data:
-        data = data[posix.write(1, data) :]
+    try:
+        while data:
+            data = data[posix.write(1, data) :]
+    except OSError as e:
+        e.filename = STDOUT
+        raise

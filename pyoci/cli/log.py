@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import posix
+from errno import ELOOP
 
+from pyoci.paths import is_link
 from pyoci.spec.jsontext import dumps
 from pyoci.state import now_text
 
@@ -49,4 +51,13 @@ def record(options: Options, level: str, message: str) -> None:
         finally:
             posix.close(fd)
     except OSError as e:
-        to_stderr(f"cannot write the log {path}: {posix.strerror(e.errno or 0).lower()}\n")
+        to_stderr(f"cannot write the log {path}: {_reason(path, e.errno or 0)}\n")
+
+
+def _reason(path: str, number: int) -> str:
+    try:
+        if number == ELOOP and is_link(posix.lstat(path).st_mode):
+            return "it is a symbolic link, and none is followed there: name the file itself"
+    except OSError:
+        pass
+    return posix.strerror(number).lower()

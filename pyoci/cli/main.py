@@ -41,7 +41,12 @@ def _internal(e: BaseException, debug: bool) -> OCIError:
     if isinstance(e, OSError):
         name = decode(e.filename) if isinstance(e.filename, bytes) else str(e.filename or "")
         text = (e.strerror or str(e)) or type(e).__name__
-        return OCIError("a system call failed", where=name, why=text[:1].lower() + text[1:])
+        what, todo = "a system call failed", ""
+        from pyoci.cli.common import STDOUT
+
+        if name == STDOUT:
+            what, name, todo = f"cannot write to {name}", "", "see where it goes, and whether there is room"
+        return OCIError(what, where=name, why=text[:1].lower() + text[1:], todo=todo)
     if debug:
         import traceback
 
@@ -49,6 +54,19 @@ def _internal(e: BaseException, debug: bool) -> OCIError:
     return OCIError(
         "internal error", why=f"{type(e).__name__}: {str(e)[:200]}", todo="run with --debug and report what it prints"
     )
+
+
+def _advise(error: OCIError, cause: BaseException | None) -> None:
+    """Where files cannot be opened for their number alone, nothing else is worth saying."""
+    from errno import EMFILE, ENFILE
+
+    while cause is not None and "open files" not in error.todo:
+        number = getattr(cause, "errno", 0)
+        if number == EMFILE:
+            error.todo = "raise the caller's limit of open files (ulimit -n)"
+        elif number == ENFILE:
+            error.todo = "raise the machine's limit of open files (fs.file-max, proc(5))"
+        cause = cause.__context__
 
 
 def _tell(options: Options, error: OCIError) -> None:
@@ -78,18 +96,22 @@ def run(argv: list[str]) -> int:
         exit status: 0, 1 for an error, 255 for a failed exec, a program's own for run and exec.
     """
     options = Options()
+    cause: BaseException
     try:
         parse(argv, options)
         return _dispatch(options)
     except OCIError as e:
-        error = e
+        cause, error = e, e
     except BrokenPipeError as e:
         if options.verb in _PRINT:
             return _UNREAD
+        cause = e
         error = _internal(e, "--debug" in argv)
     except BaseException as e:
+        cause = e
         error = _internal(e, "--debug" in argv)
     try:
+        _advise(error, cause)
         _tell(options, error)
     except BaseException:  # no memory, or no fd to load it with: the message is worth more than its form
         _plain(str(error))

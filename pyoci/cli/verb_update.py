@@ -67,7 +67,7 @@ def _read(file: str) -> dict[str, Any]:
     """A file's resources; "-" is standard input."""
     source = "standard input" if file == "-" else file
     try:
-        data = _stdin() if file == "-" else jsontext.read_file(file, file)
+        data = _stdin() if file == "-" else jsontext.read_file(file, file, pipe=True)
     except FileNotFoundError:
         raise ConfigError("no such file or directory", where=f"--resources {file}") from None
     value = jsontext.loads(data, source)

@@ -15,7 +15,7 @@ from pyoci.cgroups.compile import cgroup_path, compile_v1
 from pyoci.cgroups.hierarchies import read_hierarchies
 from pyoci.errors import ConfigError, KernelError, OCIError, StateError
 from pyoci.lifecycle import filters, host
-from pyoci.lifecycle.launch import CLONE_NEWUSER, Launch, write_pid_file
+from pyoci.lifecycle.launch import CLONE_NEWUSER, Launch, check_pid_file, write_pid_file
 from pyoci.plan import ops
 from pyoci.plan.compile import compile_create
 from pyoci.plan.facts import Options
@@ -70,6 +70,8 @@ class Creation:
         """Everything that can be refused without a side effect."""
         r = self.request
         check_id(r.id)
+        if r.pid_file:
+            check_pid_file(r.pid_file)
         self.read()
         annotations = self.spec.data.get("annotations")
         if r.userns_remap is not None or (type(annotations) is dict and _REMAP in annotations):

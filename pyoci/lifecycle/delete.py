@@ -38,14 +38,14 @@ def delete(root: str, id: str, force: bool) -> None:
         force: kill it first; a container that does not exist, or whose state is unreadable, is no error.
 
     Raises:
-        StateError: it does not exist, or it is running (without force).
+        StateError: it does not exist, or it is running (without force); or what has its name is no container's folder.
         OCIError: the kernel keeps a cgroup of it busy; the error names the processes.
         Source: runtime-spec runtime, "Delete".
     """
     try:
         found = Found(root, id)
     except StateError as e:
-        if not force:
+        if not force or (isinstance(e, NotFoundError) and e.why):  # something else stands there, and stays
             raise
         if not isinstance(e, NotFoundError):
             _wreck(root, id)

@@ -8,7 +8,7 @@ from pyoci import native
 from pyoci.errors import ConfigError, OCIError, StateError
 from pyoci.lifecycle import filters, host
 from pyoci.lifecycle.container import Found
-from pyoci.lifecycle.launch import Launch, write_pid_file
+from pyoci.lifecycle.launch import Launch, check_pid_file, write_pid_file
 from pyoci.plan import ops
 from pyoci.plan.compile import compile_exec
 from pyoci.plan.context import unknown
@@ -100,6 +100,8 @@ class Execution:
         if status == "stopped" or (status == "paused" and not self.request.ignore_paused):
             todo = "resume it, or give --ignore-paused to wait until it is" if status == "paused" else ""
             raise StateError(f"cannot exec in a {status} container", todo=todo)
+        if self.request.pid_file:
+            check_pid_file(self.request.pid_file)
         plan = self._compile(found)
 
         def entered(launch: Launch) -> None:
@@ -197,7 +199,7 @@ def _process(request: ExecRequest, spec: Obj) -> Obj:
         return Obj(request.process, "process")
     if request.process_file:
         try:
-            raw = jsontext.read_file(request.process_file, request.process_file)
+            raw = jsontext.read_file(request.process_file, request.process_file, pipe=True)
         except FileNotFoundError:
             raise ConfigError(
                 "no such file or directory", where=f"--process {request.process_file}", todo="correct the path"

@@ -6,6 +6,7 @@ Loaded only when something failed.
 from __future__ import annotations
 
 import errno as E
+import posix
 
 from pyoci.errors import ConfigError, HookError, KernelError, OCIError
 from pyoci.hooks import failure
@@ -15,6 +16,8 @@ from pyoci.plan import ops
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from pyoci.lifecycle.container import Found
 
 _WHAT = {
@@ -150,6 +153,7 @@ _BY_ERRNO = {
     E.ENOSYS: "the kernel lacks this call (it is too old), or a seccomp filter of the caller hides it",
     E.EMFILE: "the caller's limit of open files is reached (RLIMIT_NOFILE)",
 }
+_OF_MEMORY = {2: "RLIMIT_DATA", 9: "RLIMIT_AS"}
 _OF_PATHS = (E.EACCES, E.EROFS, E.ENOSPC)  # advice about a path, for ops that have one
 
 
@@ -164,9 +168,10 @@ def _show(value: bytes | None) -> str:
     return decode(value) if value else ""
 
 
-def _exec_failure(op: ops.Op, find: ops.Op, message: Message, code: int) -> OCIError:
+def _exec_failure(plan: ops.LaunchPlan, op: ops.Op, message: Message, code: int) -> OCIError:
     """The lower-case strings here are what podman, containerd and Docker match for 126 and 127."""
     err = message.err
+    find = next((o for o in plan.ops if o.code == ops.FIND_EXEC), op)
     name = _show(find.s)
     call = message.detail.partition("\n")[0]
     where = find.where or "process.args[0]"
@@ -206,10 +211,25 @@ def _exec_failure(op: ops.Op, find: ops.Op, message: Message, code: int) -> OCIE
     elif err == E.ENOEXEC:
         todo = "it is neither a program for this machine nor a script with a #! line"
     elif err == E.E2BIG:
-        todo = "shorten process.args and process.env: together they are more than the kernel takes (execve(2))"
+        where, why, todo = _too_big(op, where)
+    elif err == E.ENOMEM:
+        limit = next((o.where for o in plan.ops if o.code == ops.SET_RLIMIT and o.a in _OF_MEMORY), "")
+        where, todo = limit or where, "raise this limit" if limit else _BY_ERRNO[err]
     elif err == E.ELOOP:
         todo = "its symlinks, or its #! lines, turn in a circle"
     return KernelError(f'exec: "{name}": {errno_text(err)}', errno=err, where=where, why=why, todo=todo, code=code)
+
+
+def _too_big(op: ops.Op, where: str) -> tuple[str, str, str]:
+    """Where, why and what to do when execve(2) says E2BIG: of one string, or of all."""
+    most = 32 * posix.sysconf("SC_PAGESIZE")  # MAX_ARG_STRLEN, with the NUL
+    for i, word in enumerate((op.u or b"").split(b"\0")):
+        if len(word) >= most:
+            where = f"process.args[{i}]" if i < op.a else f"process.env[{i - op.a}]"
+            why = f"it has {len(word)} bytes, and the kernel takes no string of more than {most - 1} (execve(2))"
+            return where, why, "shorten it, or hand it over in a file"
+    why = "together, args and env are more than a quarter of RLIMIT_STACK, or than 6 MiB (execve(2))"
+    return where, why, "shorten process.args and process.env"
 
 
 def _hook_failure(message: Message, code: int) -> HookError:
@@ -239,8 +259,7 @@ def explain(plan: ops.LaunchPlan, message: Message, code: int = 1) -> OCIError:
         )
     op = plan.ops[message.op]
     if op.code in (ops.FIND_EXEC, ops.EXEC):
-        find = next((o for o in plan.ops if o.code == ops.FIND_EXEC), op)
-        return _exec_failure(op, find, message, code)
+        return _exec_failure(plan, op, message, code)
     if op.code == ops.HOOK:
         return _hook_failure(message, code)
     what = _WHAT.get(op.code, f"step {ops.names()[op.code]} failed")
@@ -265,6 +284,8 @@ def explain_start(found: Found, message: Message) -> OCIError:
     if call == "execve":
         plan = ops.LaunchPlan()
         plan.ops = [ops.Op(ops.EXEC), ops.Op(ops.FIND_EXEC, s=encode(thing))]
+        if message.err in (E.E2BIG, E.ENOMEM):
+            _recall(plan, found)
         return explain(plan, Message(message.type, 0, message.err, 0, message.detail))
     what, where, code = "cannot start the container", "process.capabilities", ops.SET_CAPS
     if call == "seccomp":
@@ -279,15 +300,32 @@ def explain_start(found: Found, message: Message) -> OCIError:
     return KernelError(what, errno=message.err, where=where, why=f"{call}: {why}", todo=_todo(op, call, message.err))
 
 
-def _label(found: Found, key: str) -> str:
-    """A label of the stored config."""
+def _process(found: Found) -> dict[str, Any]:
+    """`process` of the stored config; empty where it cannot be read."""
     from pyoci.spec import jsontext
 
     try:
         config = jsontext.loads(found.entry.read_blob("config.json"), "config.json")
-        return repr(config["process"][key])[:200]
-    except (OCIError, OSError, KeyError, TypeError):
-        return ""
+        return dict(config["process"])
+    except (OCIError, OSError, KeyError, TypeError, ValueError):
+        return {}
+
+
+def _recall(plan: ops.LaunchPlan, found: Found) -> None:
+    """Give the plan again what may have been too much: the strings of the program, and the limits of its memory."""
+    process = _process(found)
+    args, env = process.get("args") or [], process.get("env") or []
+    program = plan.ops[0]
+    program.a, program.u = len(args), b"".join(encode(word) + b"\0" for word in [*args, *env])
+    for i, limit in enumerate(process.get("rlimits") or []):
+        where, kind = f"process.rlimits[{i}]", limit.get("type")
+        plan.ops += [ops.Op(ops.SET_RLIMIT, where, a=number) for number, name in _OF_MEMORY.items() if name == kind]
+
+
+def _label(found: Found, key: str) -> str:
+    """A label of the stored config."""
+    label = _process(found).get(key)
+    return repr(label)[:200] if label is not None else ""
 
 
 def _is_selinux() -> bool:

@@ -235,6 +235,8 @@ def _clone_advice(err: int) -> str:
         return "its cgroup is threaded, or below one that is (cgroups(7)): choose another linux.cgroupsPath"
     if err == errno.EACCES:
         return "the caller may not move a process into the cgroup: a group above both must be delegated to it"
+    if err == errno.EAGAIN:
+        return "a limit of processes is reached: the caller's RLIMIT_NPROC, or pids.max of a cgroup"
     return ""
 
 

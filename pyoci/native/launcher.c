@@ -9,6 +9,7 @@
  * hot verb opens no Python file at all. */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <marshal.h>
 #include <signal.h>
@@ -17,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "launcher_config.h" /* generated: where the standard library is, and where our package may be */
@@ -55,8 +57,10 @@ static PyObject *module_code(PyObject *self, PyObject *name)
 {
 	(void)self;
 	const char *wanted = PyUnicode_AsUTF8(name);
-	if (!wanted)
-		return NULL;
+	if (!wanted) { /* bytes that are no UTF-8: no module has such a name */
+		PyErr_Clear();
+		Py_RETURN_NONE;
+	}
 	for (size_t low = 0, high = sizeof frozen / sizeof *frozen; low < high;) {
 		size_t middle = (low + high) / 2;
 		const struct frozen *f = &frozen[middle];
@@ -75,6 +79,27 @@ static PyObject *module_code(PyObject *self, PyObject *name)
 
 static int completed;
 
+/* The interpreter refuses to start with a folder as its standard input: it sees /dev/null there meanwhile. */
+static PyStatus initialize_main(void)
+{
+	struct stat st;
+	int kept = -1;
+	if (!fstat(0, &st) && S_ISDIR(st.st_mode)) {
+		int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+		kept = null < 0 ? -1 : fcntl(0, F_DUPFD_CLOEXEC, 3);
+		if (kept >= 0)
+			dup2(null, 0);
+		if (null >= 0)
+			close(null);
+	}
+	PyStatus status = _Py_InitializeMain();
+	if (kept >= 0) {
+		dup2(kept, 0);
+		close(kept);
+	}
+	return status;
+}
+
 /* The second phase of the interpreter's start. */
 static PyObject *complete(PyObject *self, PyObject *none)
 {
@@ -84,7 +109,7 @@ static PyObject *complete(PyObject *self, PyObject *none)
 		if (__real__Py_Deepfreeze_Init && __real__Py_Deepfreeze_Init() < 0)
 			return PyErr_NoMemory();
 		PyGC_Enable(); /* no hot verb, and perhaps a long one */
-		PyStatus status = _Py_InitializeMain();
+		PyStatus status = initialize_main();
 		if (PyStatus_Exception(status))
 			return PyErr_Format(PyExc_ImportError, "the standard library at " STDLIB " does not load: %s",
 					    status.err_msg ? status.err_msg : "unknown");

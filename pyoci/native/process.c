@@ -354,43 +354,52 @@ OPF(wait_start)
 }
 
 /* argv and envp in a mapping of their own, with room for one more variable: no allocator here. */
-static char **vectors(struct ctx *c, const struct plan_op *op, char ***envp)
+static long vectors(struct ctx *c, const struct plan_op *op, char ***argv, char ***envp)
 {
 	uint64_t n = plan_vector_size(op);
-	long m = n ? sys(__NR_mmap, 0, n * sizeof(char *), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) : -1;
+	if (!n)
+		return -EINVAL;
+	long m = sys(__NR_mmap, 0, n * sizeof(char *), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (m < 0 && m > -4096)
-		return NULL;
-	*envp = plan_vectors(c, op, (char **)m);
-	return *envp ? (char **)m : NULL;
+		return m;
+	*argv = (char **)m;
+	*envp = plan_vectors(c, op, *argv);
+	return *envp ? 0 : -EINVAL;
+}
+
+static int hook_failed(struct ctx *c, const struct plan_op *op, long err, const char *said)
+{
+	fail(c, err, "hook", plan_str(c, op->t)); /* where it stands in the config: `start` has no plan to tell it from */
+	str_append(c->detail, sizeof c->detail, "\n");
+	str_append(c->detail, sizeof c->detail, plan_str(c, op->s));
+	str_append(c->detail, sizeof c->detail, "\n");
+	str_append(c->detail, sizeof c->detail, said);
+	return (int)err;
 }
 
 OPF(hook)
 {
-	char out[160];
-	char **envp, **argv = vectors(c, op, &envp);
-	if (!argv || op->d < 0 || op->d >= PLAN_MAX_SLOTS)
-		return fail(c, -EINVAL, "hook", NULL);
+	char out[160], **argv, **envp;
+	long r = op->d < 0 || op->d >= PLAN_MAX_SLOTS ? -EINVAL : vectors(c, op, &argv, &envp);
+	if (r < 0)
+		return hook_failed(c, op, r, "");
 	struct hook h = { .path = plan_str(c, op->s), .argv = argv, .envp = envp, .stdin_fd = c->slots[op->d],
 			  .stop_fd = -1, .timeout_ms = (long)op->c * 1000, .out = out, .out_size = sizeof out };
 	long own = sys(__NR_umask, c->umask);
-	int r = run_hook(&h);
+	r = run_hook(&h);
 	sys(__NR_umask, own);
 	if (!r && !h.status)
 		return 0;
 	c->value = r ? 0 : h.status;
-	fail(c, r, "hook", plan_str(c, op->t)); /* where it stands in the config: `start` has no plan to tell it from */
-	str_append(c->detail, sizeof c->detail, "\n");
-	str_append(c->detail, sizeof c->detail, h.path);
-	str_append(c->detail, sizeof c->detail, "\n");
-	str_append(c->detail, sizeof c->detail, out);
-	return r ? r : -ECHILD;
+	return hook_failed(c, op, r ? r : -ECHILD, out);
 }
 
 OPF(exec)
 {
-	char **envp, **argv = vectors(c, op, &envp);
-	if (!argv)
-		return fail(c, -EINVAL, "execve", NULL);
+	char **argv, **envp;
+	long v = vectors(c, op, &argv, &envp);
+	if (v < 0)
+		return fail(c, v, "execve", c->exec_path);
 	if (c->home[0])
 		envp[op->b] = c->home; /* the mapping is zero behind it */
 	/* everything of ours is CLOEXEC from birth; this is for what a mistake would leave open */

@@ -10,7 +10,7 @@ import posix
 from _json import encode_basestring, make_encoder, make_scanner
 
 from pyoci.errors import ConfigError
-from pyoci.paths import decode, is_regular, read_rest
+from pyoci.paths import decode, is_fifo, is_regular, read_rest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -91,13 +91,14 @@ def _bad(source: str, why: str, text: str = "", at: int = -1) -> ConfigError:
     return ConfigError("not a usable JSON document", where=source, why=why, todo="correct the file")
 
 
-def loads(data: bytes, source: str, limit: int = LIMIT) -> Any:
+def loads(data: bytes, source: str, limit: int = LIMIT, *, undecoded: bool = False) -> Any:
     """Parse a JSON document.
 
     Args:
         data: its bytes, UTF-8.
         source: name of the file for errors.
         limit: largest size in bytes.
+        undecoded: take \\udc80 to \\udcff, which stand for bytes of a path that are no UTF-8 (PEP 383).
 
     Raises:
         ConfigError: it is too large or too deep, not JSON, or not strict JSON (RFC 8259, RFC 7493).
@@ -118,7 +119,7 @@ def loads(data: bytes, source: str, limit: int = LIMIT) -> Any:
     if _is_deep(value):
         raise _deep(text, source)
     if "\\u" in text:
-        _check_escapes(value, source)
+        _check_escapes(value, source, undecoded)
     return value
 
 
@@ -163,14 +164,15 @@ def _parse(text: str, source: str) -> Any:
 
         return _parse(text, source)
     except ValueError as e:
-        raise _bad(source, getattr(e, "msg", str(e)).lower(), text, getattr(e, "pos", -1)) from None
+        why = getattr(e, "msg", str(e)).lower().rstrip(": ").removesuffix(" at")
+        raise _bad(source, why, text, getattr(e, "pos", -1)) from None
     rest = text[end:].lstrip(_BLANK)
     if rest:
         raise _bad(source, "something follows the document", text, len(text) - len(rest))
     return value
 
 
-def _check_escapes(value: Any, source: str) -> None:
+def _check_escapes(value: Any, source: str, undecoded: bool) -> None:
     """What escapes can smuggle into a string: a NUL, which ends a string for the kernel, or half a surrogate pair."""
     todo = [value]
     while todo:
@@ -183,7 +185,7 @@ def _check_escapes(value: Any, source: str) -> None:
         elif type(item) is str:
             if "\0" in item:
                 raise _bad_string(source, "a NUL character (\\u0000)", value, item)
-            if any(0xD800 <= ord(c) <= 0xDFFF for c in item):
+            if any(0xD800 <= ord(c) <= 0xDFFF and not (undecoded and 0xDC80 <= ord(c) <= 0xDCFF) for c in item):
                 raise _bad_string(source, "a lone surrogate (\\ud800 to \\udfff)", value, item)
 
 
@@ -193,13 +195,14 @@ def _bad_string(source: str, what: str, document: Any, text: str) -> ConfigError
     return _bad(source, f"{what} in {path_of(document, text)}")
 
 
-def read_file(path: str, source: str, limit: int = LIMIT) -> bytes:
+def read_file(path: str, source: str, limit: int = LIMIT, *, pipe: bool = False) -> bytes:
     """The bytes of a regular file.
 
     Args:
         path: file.
         source: its name in errors.
         limit: largest size in bytes.
+        pipe: take a pipe or FIFO as well, and wait for its end.
 
     Raises:
         FileNotFoundError: it does not exist.
@@ -215,11 +218,17 @@ def read_file(path: str, source: str, limit: int = LIMIT) -> bytes:
         ) from None
     try:
         st = posix.fstat(fd)
-        if not is_regular(st.st_mode):
+        if pipe and is_fifo(st.st_mode):
+            from pyoci.spec.pipe import read_pipe
+
+            data = read_pipe(fd, limit)
+        elif not is_regular(st.st_mode):
             raise ConfigError("not a regular file", where=source, todo="give a JSON file")
-        if st.st_size > limit:
+        else:
+            data = b"" if st.st_size > limit else read_rest(fd)
+        if max(st.st_size, len(data)) > limit:
             raise _bad(source, f"larger than {limit} bytes")
-        return read_rest(fd)
+        return data
     finally:
         posix.close(fd)
 

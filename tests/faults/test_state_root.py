@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.attacks.arena import Arena, Victim
-from tests.conftest import runtime_path
+from tests.conftest import runtime_path, said
 
 
 def in_root(victim: Victim, mount: str, script: str) -> subprocess.CompletedProcess[str]:
@@ -55,6 +55,18 @@ def test_read_only_state_root_is_said(arena: Arena) -> None:
     done = in_root(victim, "-t tmpfs -o ro,mode=700 none", script)
     assert done.stdout.split()[:5] == ["1", "1", "1", "1", "0"] and done.stdout.splitlines()[-1] == "0"
     assert "read-only file system" in done.stderr and "does not exist" in done.stderr
+
+
+def test_a_delete_below_a_root_that_turned_read_only_is_said_and_can_be_done_again(arena: Arena) -> None:
+    victim = arena()
+    victim.args("sleep", "100")
+    script = """
+        $P create --bundle $B $I </dev/null >/dev/null; mount -o remount,ro $R
+        $P delete --force $I; echo "rc $?"; mount -o remount,rw $R; $P delete --force $I; echo "rc $?"; ls -A $R
+    """
+    done = in_root(victim, "-t tmpfs -o mode=700 none", script)
+    assert done.stdout.splitlines() == ["rc 1", "rc 0"]
+    assert f"cannot remove the container's state · {victim.root}/{victim.name} · read-only file system" in done.stderr
 
 
 def test_state_root_that_turns_full_after_create_can_be_started_and_deleted(arena: Arena) -> None:
@@ -141,6 +153,25 @@ def test_state_that_is_no_file_is_told_and_can_be_deleted(arena: Arena, kind: st
     done = victim.command("state", victim.name)
     assert done.returncode == 1 and "unreadable" in done.stderr
     assert victim.command("list").returncode == 0
+    assert victim.command("delete", "--force", victim.name).returncode == 0
+
+
+@pytest.mark.parametrize("kind", ["file", "symbolic link"])
+def test_what_is_no_containers_folder_is_said_and_stays(arena: Arena, kind: str) -> None:
+    victim = arena()
+    victim.root.mkdir(mode=0o700)
+    place = victim.root / victim.name
+    if kind == "file":
+        place.write_text("of somebody")
+    else:
+        place.symlink_to(arena.canary / "dir")
+    for words in (["state"], ["start"], ["delete"], ["delete", "--force"]):
+        result = victim.command(*words, victim.name)
+        why = f"a {kind} has its name, and is no container's folder"
+        assert result.returncode == 1
+        assert said(result) == f"container does not exist · {place} · {why} · remove it, or use another id"
+    assert victim.command("list", "-q").stdout == ""
+    place.unlink()
     assert victim.command("delete", "--force", victim.name).returncode == 0
 
 

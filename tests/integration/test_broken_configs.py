@@ -223,7 +223,7 @@ FLAGS: dict[str, tuple[Callable[[Bundle], list[str]], str, str]] = {
     "console socket without a listener": (nobody_listens, "--console-socket", "listen"),
     "pid file in a missing folder": (lambda b: ["--pid-file", str(b.path / "no/pid")], "--pid-file", "must exist"),
     "pid file where none can be": (read_only_folder, "--pid-file", "writable"),
-    "pid file a folder": (lambda b: ["--pid-file", str(b.rootfs)], "--pid-file", "writable"),
+    "pid file a folder": (lambda b: ["--pid-file", str(b.rootfs)], "--pid-file", "a file of its own"),
     "descriptors that are not open": (lambda b: ["--preserve-fds", "100"], "--preserve-fds", "lower the number"),
 }
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import socket
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -168,3 +170,26 @@ def test_pid_file(bundle: Bundle, verb: str) -> None:
         result = bundle.running().command("exec", "--pid-file", str(pid_file), bundle.name, "sh", "-c", "exit 3")
         assert result.returncode == 3 and pid_file.read_text().isdigit()
     assert sorted(p.name for p in bundle.path.glob("pid*")) == ["pid"]
+
+
+@pytest.mark.parametrize("verb", ["create", "run", "exec"])
+@pytest.mark.parametrize("kind", ["fifo", "device", "socket"])
+def test_a_pid_file_takes_the_place_of_files_only(bundle: Bundle, verb: str, kind: str) -> None:
+    place = bundle.path / "pid"
+    if kind == "fifo":
+        os.mkfifo(place)
+    elif kind == "device":
+        os.mknod(place, stat.S_IFCHR | 0o600, os.makedev(1, 3))  # a node of the test's own
+    else:
+        socket.socket(socket.AF_UNIX).bind(str(place))
+    before = place.lstat()
+    flags = ("--pid-file", str(place))
+    if verb == "exec":
+        result = bundle.running().command("exec", *flags, bundle.name, "touch", "/ran")
+    else:
+        result = bundle.args("touch", "/ran").command(verb, "--bundle", str(bundle.path), *flags, bundle.name)
+        assert not bundle.root.exists()
+    assert result.returncode == (255 if verb == "exec" else 1)
+    assert said(result).startswith(f"the pid file {place} is no regular file · --pid-file · ")
+    assert (place.lstat().st_ino, place.lstat().st_mode) == (before.st_ino, before.st_mode)
+    assert not (bundle.rootfs / "ran").exists()

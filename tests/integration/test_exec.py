@@ -66,6 +66,30 @@ def test_exec_process_file_detached_with_pid_file(running: Bundle) -> None:
     assert Path(f"/proc/{pid}/cgroup").read_text() == Path(f"/proc/{init}/cgroup").read_text()
 
 
+def test_the_process_and_limits_may_come_from_a_pipe(running: Bundle) -> None:
+    process = json.dumps(dict(running.config["process"], args=["echo", "from a pipe"]))
+    command = running.argv("exec", "--process", "/dev/stdin", running.name)
+    result = subprocess.run(command, input=process, capture_output=True, text=True, timeout=60)
+    assert (result.returncode, result.stdout, result.stderr) == (0, "from a pipe\n", "")
+    command = running.argv("update", "--resources", "/dev/stdin", running.name)
+    limits = json.dumps({"pids": {"limit": 77}})
+    assert subprocess.run(command, input=limits, text=True, timeout=60).returncode == 0
+    stored = json.loads((running.root / running.name / "config.json").read_text())
+    assert stored["linux"]["resources"]["pids"]["limit"] == 77
+
+
+def test_a_wait_for_a_pipe_without_a_writer_ends_with_a_signal(running: Bundle) -> None:
+    fifo = running.path / "fifo"
+    os.mkfifo(fifo)
+    with subprocess.Popen(
+        running.argv("exec", "--process", str(fifo), running.name), stderr=subprocess.PIPE
+    ) as waiting:
+        with open(fifo, "wb"):  # it has come to read
+            waiting.terminate()
+            assert waiting.wait(20) == 255
+        assert waiting.stderr is not None and b"interrupted" in waiting.stderr.read()
+
+
 def test_exec_missing_program_is_255_with_the_matched_words(running: Bundle) -> None:
     missing = running.command("exec", running.name, "no-such-program")
     assert missing.returncode == 255 and "executable file not found in $PATH" in missing.stderr

@@ -139,6 +139,14 @@ def test_a_log_that_cannot_be_written_hides_nothing(bundle: Bundle, place: str) 
     assert "container does not exist" in result.stderr and "cannot write the log" in result.stderr
 
 
+def test_a_log_that_is_a_symlink_is_said_not_to_be_followed(bundle: Bundle) -> None:
+    link = bundle.path / "log"
+    link.symlink_to(bundle.path / "other")
+    result = bundle.command("--log", str(link), "state", "nobody")
+    assert f"cannot write the log {link}: it is a symbolic link, and none is followed there" in result.stderr
+    assert "container does not exist" in result.stderr and not (bundle.path / "other").exists()
+
+
 def test_the_log_may_be_a_stream_of_the_caller(bundle: Bundle, tmp_path: Path) -> None:
     """`--log /dev/stderr` is a habit of people who try a runtime by hand."""
     result = bundle.command("--log", "/dev/stderr", "state", "nobody")

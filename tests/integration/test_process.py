@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import signal
@@ -162,6 +163,48 @@ def test_every_rlimit(bundle: Bundle) -> None:
     }
     bundle.running()
     assert shown_limits(bundle.inside("cat /proc/self/limits"))["Max open files"] == ("77", "88")
+
+
+@pytest.mark.parametrize("verb", ["run", "exec"])
+def test_a_limit_too_small_for_the_program_to_begin_is_named(bundle: Bundle, verb: str) -> None:
+    limits = [{"type": "RLIMIT_CORE", "soft": 0, "hard": 0}, {"type": "RLIMIT_AS", "soft": 4096, "hard": 4096}]
+    if verb == "run":
+        result = change(bundle, rlimits=limits).args("true").run()
+    else:
+        bundle.running()
+        process = bundle.path / "process.json"
+        process.write_text(json.dumps({**bundle.config["process"], "args": ["true"], "rlimits": limits}))
+        result = bundle.command("exec", "--process", str(process), bundle.name)
+    assert result.returncode != 0
+    assert said(result) == (
+        'exec: "/bin/true": cannot allocate memory (ENOMEM) · process.rlimits[1] · raise this limit'
+        if verb == "run"
+        else 'exec: "true": cannot allocate memory (ENOMEM) · process.rlimits[1] · raise this limit'
+    )
+
+
+@pytest.mark.parametrize(
+    ("args", "env", "where", "why"),
+    [
+        (["true", "x", "y" * (1 << 17)], ["A=b"], "process.args[2]", "it has 131072 bytes"),
+        (["true"], ["PATH=/bin", "X=" + "y" * (1 << 17)], "process.env[1]", "it has 131074 bytes"),
+        (["true"] + ["y" * 100_000] * 40, ["PATH=/bin"], "process.args[0]", "together"),
+    ],
+)
+@pytest.mark.parametrize("verb", ["run", "exec"])
+def test_one_string_that_is_too_long_is_told_from_too_much_of_them(
+    bundle: Bundle, verb: str, args: list[str], env: list[str], where: str, why: str
+) -> None:
+    process = {**bundle.config["process"], "args": ["/bin/true", *args[1:]], "env": env}
+    if verb == "run":
+        bundle.config["process"] = process
+        result = bundle.save().run()
+    else:
+        file = bundle.running().path / "process.json"
+        file.write_text(json.dumps(process))
+        result = bundle.command("exec", "--process", str(file), bundle.name)
+    assert result.returncode != 0
+    assert said(result).startswith(f'exec: "/bin/true": argument list too long (E2BIG) · {where} · {why}')
 
 
 def test_a_limit_above_the_callers_is_refused_with_its_place(bundle: Bundle) -> None:

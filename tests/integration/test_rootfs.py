@@ -104,6 +104,7 @@ def test_nothing_that_is_mounted_for_the_container_reaches_the_host(bundle: Bund
     if word:
         bundle.config["linux"]["rootfsPropagation"] = word
     bundle.config["process"]["capabilities"] = {k: ["CAP_SYS_ADMIN"] for k in ("bounding", "effective", "permitted")}
+
     def seen(pid: int) -> list[str]:
         """The host's mounts, but for those of other tests at the same time."""
         lines = Path(f"/proc/{pid}/mountinfo").read_text().splitlines()

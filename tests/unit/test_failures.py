@@ -164,3 +164,8 @@ def test_what_fails_after_the_start_gate_is_told_from_its_call(call, thing, err,
     e = failures.explain_start(None, Message(SYNC_FAIL, 40, err, 0, f"{call}\n{thing}" if thing else call))
     assert e.where == where
     assert all(word in str(e) for word in words)
+
+
+def test_a_limit_of_processes_is_named_whoever_makes_one():
+    for todo in (native._clone_advice(errno.EAGAIN), explain(ops.FORK, errno.EAGAIN).todo):
+        assert "RLIMIT_NPROC" in todo and "pids.max" in todo

@@ -2,6 +2,8 @@
 
 import json
 import os
+import threading
+import time
 
 import pytest
 
@@ -41,11 +43,12 @@ def refused(data, limit=jsontext.LIMIT):
         (b'{"a":1,}', "line 1 column "),  # Python 3.13 points at the comma, those before at what follows
         (b'{"a" 1}', "line 1 column 6"),
         (b"[1,2", "line 1 column 5"),
-        (b'"a\nb"', "line 1 column 3"),
+        (b'"a\nb"', "invalid control character at line 1 column 3"),
+        (b'["a', "unterminated string starting at line 1 column 2"),
         (b"'a'", "no value at line 1 column 1"),
         (b"\n{a:1}", "line 2 column 2"),
         (b"[1 2]", "line 1 column 4"),
-        (b'"\\x"', "line 1 column 2"),
+        (b'"\\x"', "invalid \\escape at line 1 column 2"),
         (b"01", "something follows the document at line 1 column 2"),
         (b"// hi\n{}", "no value at line 1 column 1"),
     ],
@@ -102,6 +105,16 @@ def test_a_surrogate_pair_is_one_character():
     assert jsontext.loads(rb'["\ud83d\ude00"]', "x") == ["😀"]
 
 
+def test_bytes_of_a_path_that_are_no_text_read_back_where_they_may_stand():
+    text = jsontext.dumps(["/b\udcff\udc80"]).encode("utf-8", "backslashreplace")
+    assert jsontext.loads(text, "x", undecoded=True) == ["/b\udcff\udc80"]
+    assert "lone surrogate" in refused(text)
+    for escape in (rb"\ud800", rb"\udc7f", rb"\udd00"):
+        with pytest.raises(ConfigError) as caught:
+            jsontext.loads(b'["' + escape + b'"]', "x", undecoded=True)
+        assert "lone surrogate" in caught.value.why
+
+
 def test_read_file_takes_regular_files_only(tmp_path):
     file = tmp_path / "f"
     file.write_bytes(b"{}")
@@ -119,3 +132,37 @@ def test_read_file_takes_regular_files_only(tmp_path):
     with pytest.raises(ConfigError) as caught:
         jsontext.read_file(str(file / "below"), "f")
     assert caught.value.why == "not a directory"
+
+
+def test_a_pipe_or_fifo_is_read_to_its_end_where_it_may_be_one(tmp_path):
+    ours, theirs = os.pipe()
+    os.write(theirs, b"[1]")
+    os.close(theirs)
+    with open(ours, "rb"):  # whose writer has ended already
+        assert jsontext.read_file(f"/dev/fd/{ours}", "f", pipe=True) == b"[1]"
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+
+    def write():
+        time.sleep(0.05)
+        with open(fifo, "wb") as file:
+            file.write(b"[2,")
+            file.flush()
+            time.sleep(0.05)
+            file.write(b"3" * 100_000 + b"]")
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    assert jsontext.read_file(str(fifo), "f", pipe=True) == b"[2," + b"3" * 100_000 + b"]"
+    writer.join()
+    with pytest.raises(ConfigError, match="not a regular file"):
+        jsontext.read_file(str(tmp_path), "f", pipe=True)
+
+
+def test_a_pipe_without_an_end_is_read_to_the_limit():
+    ours, theirs = os.pipe()
+    with open(ours, "rb"), open(theirs, "wb", buffering=0) as file:
+        file.write(b" " * 5000)
+        with pytest.raises(ConfigError) as caught:
+            jsontext.read_file(f"/dev/fd/{ours}", "f", 4000, pipe=True)
+    assert "larger than 4000 bytes" in caught.value.why

@@ -91,6 +91,28 @@ def test_arguments_come_as_they_are(tmp_path):
     assert done.returncode == 1 and b"Traceback" not in done.stderr and rb"invalid id '\\udcff-X'" in done.stderr
 
 
+@needs_launcher
+def test_words_before_the_verb_may_be_any_bytes(tmp_path):
+    root = os.fsencode(tmp_path) + b"/r\xff"
+    done = subprocess.run([COMMAND, "--log", root + b".log", "--root", root, "state", "c"], capture_output=True)
+    assert (done.returncode, done.stderr) == (1, b"container does not exist \xc2\xb7 " + root[:-1] + b"\\xff/c\n")
+    assert b"does not exist" in Path(os.fsdecode(root + b".log")).read_bytes()
+    done = subprocess.run([COMMAND, b"\xff"], capture_output=True)
+    assert done.returncode == 1 and rb"unknown command '\\udcff'" in done.stderr
+
+
+@needs_launcher
+@pytest.mark.parametrize("words", [["validate", "none"], ["spec"], ["list"]])
+def test_standard_input_may_be_a_folder(words, tmp_path):
+    folder = os.open(tmp_path, os.O_RDONLY)
+    command = [COMMAND, "--root", tmp_path / "r", *words]
+    try:
+        done = subprocess.run(command, cwd=tmp_path, stdin=folder, capture_output=True, text=True)
+    finally:
+        os.close(folder)
+    assert "internal error" not in done.stderr and done.returncode == (words[0] == "validate")
+
+
 def test_the_place_of_the_package_is_looked_for_from_the_prefix_unless_it_is_fixed(builder, monkeypatch, tmp_path):
     monkeypatch.setattr(builder, "BUILD", tmp_path)
     builder.write_config("/opt/fixed", ["/opt/more"])

@@ -221,12 +221,22 @@ def test_a_root_that_others_could_swap_is_refused(tmp_path, how):
     else:
         root.chmod(0o770 if how == "group" else 0o702)
     store = Store(str(root))
-    with pytest.raises(StateError, match="not safe"):
+    with pytest.raises(StateError, match="not safe") as caught:
         store.create("c1")
+    assert caught.value.todo == (
+        f"name the folder itself: {tmp_path}/root" if how == "symlink" else f"chmod 700 {root}, or name another"
+    )
     assert store.ids() == []
     os.mkdir(root / "c1")
     with pytest.raises(StateError, match="not safe"):
         store.open("c1")
+
+
+def test_a_root_that_is_a_file_is_said(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(StateError, match="cannot read the state root") as caught:
+        Store(str(tmp_path / "file")).ids()
+    assert (caught.value.where, caught.value.why) == (f"--root {tmp_path}/file", "not a directory")
 
 
 def test_the_second_create_of_an_id_loses(store):

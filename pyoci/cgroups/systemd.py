@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posix
 
-from pyoci.cgroups.files import read
+from pyoci.cgroups.files import read, write
 from pyoci.cgroups.systemd_units import expand_slice, from_annotations, properties, unit_of
 from pyoci.cgroups.v2 import V2Driver
 from pyoci.errors import KernelError, OCIError, StateError
@@ -101,6 +101,26 @@ class SystemdDriver(V2Driver):
                 why=f"it is in {found}, not in {self.directory[len(self._mountpoint) :]}",
                 todo="look at the journal of systemd",
             )
+        self._hand_down(self.writes)
+
+    def _hand_down(self, writes: Sequence[Write]) -> None:
+        """Have those controllers reach the scope that systemd knows nothing of, as hugetlb and rdma.
+
+        What the slices do not hand down then is said when the limit is set.
+        """
+        try:
+            missing = {w.controller for w in writes} - {"devices", "cgroup"}
+            missing -= set(read(f"{self.directory}/cgroup.controllers").split())
+        except OSError:
+            return
+        at = self._mountpoint
+        for part in self.directory[len(at) + 1 :].split("/") if missing else ():
+            for name in missing:
+                try:
+                    write(f"{at}/cgroup.subtree_control", f"+{name}")
+                except OSError:
+                    continue
+            at = f"{at}/{part}"
 
     def update(self, resources: dict[str, Any], stored: dict[str, Any] | None = None) -> None:
         """Change limits in the group, and tell systemd, which would set its own again otherwise."""
@@ -108,9 +128,10 @@ class SystemdDriver(V2Driver):
         from pyoci.cgroups.compile_v2 import compile_v2
         from pyoci.cgroups.systemd_bus import Manager
 
+        writes = compile_v2(completed(resources, stored or {}), "")
+        self._hand_down(writes)
         with Manager(self.user) as manager:
             super().update(resources, stored)
-            writes = compile_v2(completed(resources, stored or {}), "")
             manager.set_properties(self.unit, properties(writes))
             super().update(resources, stored)  # a quota that systemd has rounded
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from pyoci.cgroups.hierarchies import read_hierarchies
-from tests.conftest import PATIENCE, Bundle, Bundles, runtime_path
+from tests.conftest import PATIENCE, SYSTEMD, Bundle, Bundles, runtime_path
 
 TOP = Path("/sys/fs/cgroup")
 MEBI = 1 << 20
@@ -23,6 +23,7 @@ booted = Path("/run/systemd/system").is_dir()
 pytestmark = [
     pytest.mark.cgroup2,
     pytest.mark.skipif(read_hierarchies().mode != "unified", reason="the host has not cgroup v2 alone"),
+    pytest.mark.skipif(SYSTEMD, reason="it takes both drivers by itself"),
 ]
 FILES = (
     *("memory.max", "memory.swap.max", "memory.low", "memory.high", "cpu.max", "cpu.weight", "cpu.max.burst"),

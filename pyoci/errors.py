@@ -13,9 +13,12 @@ class OCIError(Exception):
         why: the reason: call, errno text, kernel rule, or spec rule, or "".
         todo: what the user can do about it, or "".
         code: the exit status of the command line (1; 255 for `exec`).
+
+    `left` says what could not be undone, and what removes it, or is "".
     """
 
     code: int = 1
+    left: str = ""
 
     def __init__(self, what: str, *, where: str = "", why: str = "", todo: str = "", code: int | None = None) -> None:
         self.what = what
@@ -27,7 +30,7 @@ class OCIError(Exception):
         super().__init__(what)
 
     def __str__(self) -> str:
-        parts = (self.what, self.where, self.why, self.todo)
+        parts = (self.what, self.where, self.why, self.todo, self.left)
         # Text may come from a hostile image (a file name in an errno detail): one line, no escapes.
         line = " · ".join(p for p in parts if p)
         return "".join(c if c.isprintable() else _escaped(ord(c)) for c in line)

@@ -27,6 +27,7 @@ STATE = "state.json"
 _FIRST = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_+")
 _OTHER = _FIRST | frozenset(".-")
 _FRESH = 200_000_000  # nanoseconds
+_FORBIDDEN = (errno.EROFS, errno.EACCES, errno.EPERM)
 _MAX_ID = 255  # a file name (NAME_MAX)
 
 
@@ -361,7 +362,7 @@ class Entry:
                 "cannot remove the container's state",
                 where=self.dir_path,
                 why=(e.strerror or "").lower(),
-                todo="have --root writable, then delete again",
+                todo="have --root writable, then delete again" if e.errno in _FORBIDDEN else "delete again",
             ) from None
 
     def _remove(self) -> None:

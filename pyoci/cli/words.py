@@ -129,8 +129,8 @@ WORDS = {
     "exec": Words(
         (
             "Runs a further process in a container: in its namespaces and cgroups, under its seccomp filter. It is that of "
-            "the config, changed by the flags; or the one that --process names, whole: flags that change the process have no "
-            "meaning then.",
+            "the config, changed by the flags; or the one that --process names, whole, in a file or a pipe: flags that change "
+            "the process have no meaning then.",
             "What follows the container's id belongs to the command, flags too.",
             "--cgroup names a group that is there already, below the container's own: PATH for every hierarchy, "
             "CONTROLLER:PATH for single ones of cgroup v1, again for more. With --cgroup / the container's own group is "
@@ -182,7 +182,7 @@ WORDS = {
         (
             "Changes limits of a running container, all that are named or none: when the kernel refuses one, every value is "
             "as it was.",
-            "The values come from the flags, or as JSON from the file that --resources names, in the form of "
+            "The values come from the flags, or as JSON from the file or pipe that --resources names, in the form of "
             "linux.resources of a config; the other flags have no meaning then.",
             "BYTES may have a unit, a power of 1024: 64m, 1.5g. US are microseconds.",
         ),

@@ -379,9 +379,14 @@ def create(request: CreateRequest, creation: Creation | None = None) -> int:
             c.undo()
         except (OCIError, OSError) as second:
             # the first error is what its reader can do something about
-            rest = f"not all of it could be undone ({second}): pyoci delete --force {request.id}"
-            if isinstance(e, OCIError):
-                e.todo = f"{e.todo}; {rest}" if e.todo else rest
+            error: BaseException = e
+            if isinstance(e, OSError):
+                why = (e.strerror or str(e)).lower()
+                error = OCIError("cannot create the container", where=str(e.filename or ""), why=why)
+            if isinstance(error, OCIError):
+                error.left = f"not all of it could be undone ({second}): pyoci delete --force {request.id}"
+            if error is not e:
+                raise error from e
         raise
     finally:
         if c.entry is not None:

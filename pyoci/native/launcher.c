@@ -18,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -295,12 +296,24 @@ static int failed(int argc, char **argv)
 	return 1;
 }
 
+#define ROOM (32ul << 20) /* bytes; a run takes 17 MiB of address space, a verb with the whole interpreter up to twice that */
+
+/* CPython without memory prints pieces of a traceback, or never ends: 3.11 tries again and again to note an exception. */
+static int has_room(void)
+{
+	struct rlimit limit;
+	if (getrlimit(RLIMIT_AS, &limit) || limit.rlim_cur >= ROOM)
+		return 1;
+	fprintf(stderr, "pyoci: out of memory: raise the caller's limit of address space (ulimit -v) to %lu KiB at least\n", ROOM >> 10);
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	/* Errors to undo what was made, instead of an end on the spot; Python ignores them as well where it handles signals. */
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGXFSZ, SIG_IGN);
-	if (find_libdir())
+	if (!has_room() || find_libdir())
 		return 1;
 	start(argc, argv);
 	prepare_codecs();

@@ -84,9 +84,15 @@ def test_a_wait_for_a_pipe_without_a_writer_ends_with_a_signal(running: Bundle) 
     with subprocess.Popen(
         running.argv("exec", "--process", str(fifo), running.name), stderr=subprocess.PIPE
     ) as waiting:
-        with open(fifo, "wb"):  # it has come to read
-            waiting.terminate()
-            assert waiting.wait(20) == 255
+        while waiting.poll() is None:
+            try:
+                writer = os.open(fifo, os.O_WRONLY | os.O_NONBLOCK)  # ENXIO until it has come to read
+                break
+            except OSError:
+                time.sleep(0.01)
+        waiting.terminate()
+        assert waiting.wait(20) == 255
+        os.close(writer)
         assert waiting.stderr is not None and b"interrupted" in waiting.stderr.read()
 
 

@@ -113,6 +113,23 @@ def test_standard_input_may_be_a_folder(words, tmp_path):
     assert "internal error" not in done.stderr and done.returncode == (words[0] == "validate")
 
 
+@needs_launcher
+@pytest.mark.parametrize("size", [14_000, 15_000, 24_000, 32_767])
+def test_too_little_memory_is_one_line_and_no_wait(size, tmp_path):
+    call = f"ulimit -v {size}; exec {COMMAND} --root {tmp_path} state c1"
+    done = subprocess.run(["bash", "-c", call], capture_output=True, text=True, timeout=20)
+    assert done.returncode == 1 and done.stderr.count("\n") == 1
+    assert done.stderr.startswith("pyoci: out of memory: ") and "(ulimit -v) to 32768 KiB" in done.stderr
+
+
+@needs_launcher
+@pytest.mark.parametrize("words", [["state", "c1"], ["validate", "none"], ["list", "--format", "json"]])
+def test_the_least_room_is_enough(words, tmp_path):
+    call = f"ulimit -v 32768; exec {COMMAND} --root {tmp_path} {' '.join(words)}"
+    done = subprocess.run(["bash", "-c", call], cwd=tmp_path, capture_output=True, text=True, timeout=20)
+    assert "out of memory" not in done.stderr and "Traceback" not in done.stderr
+
+
 def test_the_place_of_the_package_is_looked_for_from_the_prefix_unless_it_is_fixed(builder, monkeypatch, tmp_path):
     monkeypatch.setattr(builder, "BUILD", tmp_path)
     builder.write_config("/opt/fixed", ["/opt/more"])

@@ -1,0 +1,85 @@
+"""A container that may write to its cgroups makes groups, nests and names them so that it could not be ended."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from pyoci.cgroups.hierarchies import read_hierarchies
+from tests.attacks.arena import Arena, Victim
+from tests.integration.machine import dead
+
+FOUND = read_hierarchies()
+FREEZER = next((Path(h.mountpoint) for h in FOUND.v1 if "freezer" in h.controllers), Path("/nowhere"))
+V1 = pytest.mark.skipif(not FREEZER.is_dir(), reason="no cgroup v1 freezer on this machine")
+# 220 bytes a name, one of them no text: twenty of them are no path any more; -P keeps the shell from making one
+DEEP = """
+name=$(printf '\\377%0219d' 0)
+i=0; while [ $i -lt 20 ]; do mkdir $name $i; cd -P $name 2>/dev/null; i=$((i + 1)); done
+sleep 100 & echo $! >cgroup.procs
+"""
+
+
+def writable(arena: Arena) -> Victim:
+    victim = arena()
+    victim.config["mounts"].append(
+        {"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": ["nosuid", "nodev"]}
+    )
+    return victim
+
+
+def running(victim: Victim, script: str, processes: int) -> list[int]:
+    """The pids of a container that has done what it is to do."""
+    victim.sh(f"{script}\necho ready; wait").started()
+    end = time.monotonic() + 10
+    while "ready" not in victim.output():
+        assert time.monotonic() < end, victim.output()
+        time.sleep(0.01)
+    # by their namespace: of a cgroup with too long a path /proc does not tell
+    init = os.readlink(f"/proc/{victim.pid()}/ns/pid")
+    found = sorted(int(p.name) for p in Path("/proc").iterdir() if p.name.isdigit() and _namespace(p) == init)
+    assert len(found) >= processes
+    return found
+
+
+def _namespace(process: Path) -> str:
+    try:
+        return os.readlink(process / "ns/pid")
+    except OSError:
+        return ""
+
+
+def ended(pids: list[int]) -> bool:
+    end = time.monotonic() + 5
+    while not all(map(dead, pids)):
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.01)
+    return True
+
+
+@V1
+@pytest.mark.parametrize("hierarchy", ["freezer", "pids"])
+def test_groups_too_deep_for_a_path_are_listed_killed_and_removed(arena: Arena, hierarchy: str) -> None:
+    victim = writable(arena)
+    pids = running(victim, f"cd /sys/fs/cgroup/{hierarchy}{DEEP}", 2)
+    listed = victim.command("ps", "--format", "json", victim.name)
+    assert listed.returncode == 0, listed.stderr
+    assert sorted(map(int, listed.stdout.strip("[]\n").split(","))) == pids
+    killed = victim.command("kill", "--all", victim.name, "KILL")
+    assert killed.returncode == 0, killed.stderr
+    assert ended(pids)
+    deleted = victim.command("delete", victim.name)
+    assert deleted.returncode == 0, deleted.stderr
+
+
+@V1
+def test_groups_too_deep_for_a_path_do_not_keep_a_running_container_from_being_deleted(arena: Arena) -> None:
+    victim = writable(arena)
+    pids = running(victim, f"cd /sys/fs/cgroup/freezer{DEEP}cd /sys/fs/cgroup/pids{DEEP}", 3)
+    deleted = victim.command("delete", "--force", victim.name)
+    assert deleted.returncode == 0, deleted.stderr
+    assert ended(pids)

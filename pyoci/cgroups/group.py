@@ -69,6 +69,9 @@ class Group:
         """Pids of the group and the groups below it; missing groups are empty."""
         return pids_in(self._first())
 
+    def thaw_below(self) -> None:
+        """Thaw what the container itself has frozen of the groups below, if what was killed there would not die else."""
+
     def end(self) -> None:
         """Kill every process; most often there is none any more, and the group goes without a look into it."""
         try:
@@ -102,6 +105,8 @@ class Group:
         finally:
             if not frozen or signal == SIGKILL:
                 self.thaw()
+            if signal == SIGKILL:
+                self.thaw_below()
 
     def _signal(self, pids: list[int], signal: int) -> None:
         """Through pidfds, and only to those that are in the group once these are open: a pid alone may be another's."""
@@ -143,6 +148,7 @@ class Group:
                 end = end or time.monotonic() + 2.0
                 if time.monotonic() > end:
                     self._busy(directory)
+                self.thaw_below()
                 time.sleep(pause)
                 pause = min(pause * 2, 0.05)
 

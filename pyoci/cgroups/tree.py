@@ -116,6 +116,24 @@ def _pids(group: int) -> list[int]:
         posix.close(fd)
 
 
+def thaw(directory: str) -> None:
+    """Thaw a group of a v1 freezer and all below it: each can have been frozen by itself."""
+    walk(directory, _thaw)
+
+
+def _thaw(group: int) -> None:
+    try:
+        fd = posix.open("freezer.state", posix.O_WRONLY | posix.O_CLOEXEC, dir_fd=group)
+    except OSError:
+        return
+    try:
+        posix.write(fd, b"THAWED")
+    except OSError:
+        pass  # it has gone
+    finally:
+        posix.close(fd)
+
+
 def remove(directory: str) -> None:
     """Remove all that is below the group, as far as nothing runs in it."""
     walk(directory, lambda fd: None, lambda name, parent: not _removed(name, parent), _removed)

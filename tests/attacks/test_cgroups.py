@@ -1,4 +1,4 @@
-"""A container that may write to its cgroups makes groups, nests and names them so that it could not be ended."""
+"""A container that may write to its cgroups makes groups, nests, names and freezes them so that it could not be ended."""
 
 from __future__ import annotations
 
@@ -83,3 +83,55 @@ def test_groups_too_deep_for_a_path_do_not_keep_a_running_container_from_being_d
     deleted = victim.command("delete", "--force", victim.name)
     assert deleted.returncode == 0, deleted.stderr
     assert ended(pids)
+
+
+# a process in a frozen group below another, so that it is frozen twice
+FROZEN = """
+cd /sys/fs/cgroup/freezer; mkdir -p a/b; sleep 100 & echo $! >a/b/cgroup.procs; echo FROZEN >a/b/freezer.state
+echo FROZEN >a/freezer.state
+"""
+
+
+@V1
+@pytest.mark.parametrize("deep", [False, True])
+@pytest.mark.parametrize("verb", ["delete --force", "kill --all", "kill"])
+def test_what_the_container_has_frozen_dies_of_a_kill(arena: Arena, verb: str, deep: bool) -> None:
+    """Of init's death a pid namespace kills the rest, and init waits for that."""
+    victim = writable(arena)
+    script = f"cd /sys/fs/cgroup/freezer{DEEP}echo FROZEN >freezer.state" if deep else FROZEN
+    pids = running(victim, script, 2)
+    begin = time.monotonic()
+    name = verb.split()[0]
+    done = victim.command(*verb.split(), victim.name, *(["KILL"] if name == "kill" else []))
+    assert done.returncode == 0, done.stderr
+    assert ended(pids) and time.monotonic() - begin < 5
+    if name == "kill":
+        victim.wait("stopped")
+        deleted = victim.command("delete", victim.name)
+        assert deleted.returncode == 0, deleted.stderr
+
+
+@V1
+@pytest.mark.parametrize("verb", ["delete", "kill"])
+def test_init_dies_though_another_process_freezes_it_again_and_again(arena: Arena, verb: str) -> None:
+    victim = writable(arena)
+    pids = running(
+        victim,
+        "cd /sys/fs/cgroup/freezer; mkdir a; while :; do echo FROZEN >a/freezer.state; done & "
+        "(sleep 1; echo 1 >a/cgroup.procs) &",
+        3,
+    )
+    own = FREEZER / victim.group[1:] / "a"
+    end = time.monotonic() + 10
+    while str(victim.pid()) not in (own / "cgroup.procs").read_text().split():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    assert (own / "freezer.state").read_text() == "FROZEN\n"
+    begin = time.monotonic()
+    if verb == "kill":
+        done = victim.command("kill", "--all", victim.name, "KILL")
+        assert done.returncode == 0, done.stderr
+        assert ended(pids)
+    done = victim.command("delete", "--force", victim.name)
+    assert done.returncode == 0, done.stderr
+    assert ended(pids) and time.monotonic() - begin < 6

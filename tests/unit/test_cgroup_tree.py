@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from pyoci.cgroups import group, tree
 from pyoci.cgroups.v1 import V1Driver
 from pyoci.errors import KernelError
+from pyoci.lifecycle import delete
 
 NAME = b"\xff" + b"n" * 219
 
@@ -39,12 +41,26 @@ def empty(top: Path) -> None:
     tree.walk(str(top), at)
 
 
+def states(top: Path) -> list[str]:
+    found: list[str] = []
+
+    def at(fd: int) -> None:
+        if "freezer.state" in os.listdir(fd):
+            with open(os.open("freezer.state", os.O_RDONLY, dir_fd=fd)) as file:
+                found.append(file.read())
+
+    tree.walk(str(top), at)
+    return found
+
+
 def test_groups_whose_path_is_too_long_are_reached(tmp_path: Path) -> None:
     before = os.listdir("/proc/self/fd")
     nested(tmp_path, 50, 1000)
     (tmp_path / "beside/below").mkdir(parents=True)
     (tmp_path / "beside/below/cgroup.procs").write_text("7\n")
     assert sorted(group.pids_in(str(tmp_path))) == [7, *range(1000, 1050)]
+    tree.thaw(str(tmp_path))
+    assert states(tmp_path) == ["THAWED"] * 50
     assert not group.remove_tree(str(tmp_path))
     empty(tmp_path)
     assert group.remove_tree(str(tmp_path)) and not tmp_path.exists()
@@ -77,3 +93,36 @@ def test_a_group_that_stays_busy_is_named_without_those_that_the_container_named
     with pytest.raises(KernelError) as caught:
         driver.remove()
     assert caught.value.where == str(tmp_path) and "1019" in caught.value.why and len(str(caught.value)) < 500
+
+
+def test_what_does_not_die_with_init_is_killed_before_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As init does not, when others freeze it as soon as it is thawed."""
+    process = subprocess.Popen(["sleep", "100"])
+    done: list[str] = []
+
+    class Driver:
+        def thaw(self) -> None:
+            done.append("thaw")
+
+        def thaw_below(self) -> None:
+            done.append("thaw_below")
+
+        def kill_all(self, signal: int) -> None:
+            done.append("kill_all")
+            process.send_signal(signal)
+
+    class Found:
+        def signal(self, number: int) -> None:
+            done.append("signal")
+
+        def driver(self) -> Driver:
+            return Driver()
+
+    pidfd = os.pidfd_open(process.pid)
+    try:
+        delete._kill(Found(), pidfd)  # type: ignore[arg-type]
+        assert process.wait(1) == -9 and done == ["signal", "thaw", "thaw_below", "kill_all"]
+    finally:
+        os.close(pidfd)
+        process.kill()
+        process.wait()

@@ -69,6 +69,9 @@ class Disabled:
     def thaw(self) -> None:
         """Nothing is frozen."""
 
+    def thaw_below(self) -> None:
+        """Nor is there a group below."""
+
     def frozen(self) -> bool:
         return False
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import errno
 import posix
 
-from pyoci.paths import read_all
+from pyoci.paths import decode, read_all
 
+_SHOWN = 200
 TODO = {
     errno.EBUSY: "the group has processes or children that already use more",
     errno.EINVAL: "the kernel does not take this value; it may be too small, or above the parent's",
@@ -24,6 +25,11 @@ def errno_words(e: OSError) -> str:
     return f"{word[:1].lower()}{word[1:]} ({errno.errorcode.get(e.errno or 0, e.errno)})"
 
 
+def short(path: str) -> str:
+    """A path for an error: a container may name its groups at any length."""
+    return path if len(path) <= _SHOWN else f"{path[:_SHOWN]}…"
+
+
 def gone(e: OSError) -> bool:
     """Whether the group is not there any more; ENODEV: it was removed, as by systemd, while its file was open."""
     return e.errno in (errno.ENOENT, errno.ENODEV)
@@ -39,5 +45,5 @@ def write(path: str, value: str) -> None:
 
 
 def read(path: str) -> str:
-    """The whole of a cgroup file."""
-    return read_all(path).decode()
+    """The whole of a cgroup file; in one that names groups there may be bytes that are no text."""
+    return decode(read_all(path))

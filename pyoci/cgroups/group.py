@@ -57,7 +57,7 @@ class Group:
         Raises:
             StateError: there are processes.
         """
-        if any(pids_of(folder) for folder in tree(directory)):
+        if pids_in(directory):
             raise StateError(
                 "the container's cgroup is in use",
                 where="linux.cgroupsPath",
@@ -67,7 +67,10 @@ class Group:
 
     def pids(self) -> list[int]:
         """Pids of the group and the groups below it; missing groups are empty."""
-        return [pid for folder in tree(self._first()) for pid in pids_of(folder)]
+        return pids_in(self._first())
+
+    def thaw_below(self) -> None:
+        """Thaw what the container itself has frozen of the groups below, if what was killed there would not die else."""
 
     def end(self) -> None:
         """Kill every process; most often there is none any more, and the group goes without a look into it."""
@@ -102,6 +105,8 @@ class Group:
         finally:
             if not frozen or signal == SIGKILL:
                 self.thaw()
+            if signal == SIGKILL:
+                self.thaw_below()
 
     def _signal(self, pids: list[int], signal: int) -> None:
         """Through pidfds, and only to those that are in the group once these are open: a pid alone may be another's."""
@@ -143,11 +148,12 @@ class Group:
                 end = end or time.monotonic() + 2.0
                 if time.monotonic() > end:
                     self._busy(directory)
+                self.thaw_below()
                 time.sleep(pause)
                 pause = min(pause * 2, 0.05)
 
     def _busy(self, directory: str) -> None:
-        pids = [str(pid) for folder in tree(directory) for pid in pids_of(folder)]
+        pids = [str(pid) for pid in pids_in(directory)]
         raise KernelError(
             "cannot remove the cgroup",
             errno=errno.EBUSY,
@@ -155,6 +161,15 @@ class Group:
             why=f"it has processes: {' '.join(pids[:20]) or 'none is seen'}",
             todo="end them, then delete again",
         )
+
+
+def pids_in(directory: str) -> list[int]:
+    """Pids of the group and the groups below it, as `pids_of` gives them of one."""
+    if alone(directory):
+        return pids_of(directory)
+    from pyoci.cgroups.tree import pids
+
+    return pids(directory)
 
 
 def pids_of(directory: str) -> list[int]:
@@ -177,19 +192,12 @@ def is_root_or_gone(directory: str) -> bool:
         return True
 
 
-def tree(directory: str) -> list[str]:
-    """The group and all below it, parents first."""
-    out = []
-    todo = [directory] if directory else []
-    while todo:
-        folder = todo.pop()
-        out.append(folder)
-        try:
-            with posix.scandir(folder) as entries:
-                todo += [e.path for e in entries if e.is_dir(follow_symlinks=False)]
-        except (FileNotFoundError, NotADirectoryError):
-            continue
-    return out
+def alone(directory: str) -> bool:
+    """Whether the group has none below it: each would be a link more (cgroups have no others, as on most filesystems)."""
+    try:
+        return posix.stat(directory).st_nlink == 2
+    except OSError:
+        return True
 
 
 def remove_tree(directory: str) -> bool:
@@ -204,11 +212,15 @@ def remove_tree(directory: str) -> bool:
             raise KernelError(
                 "cannot remove the cgroup", errno=e.errno or 0, where=directory, why=errno_words(e)
             ) from None
-    for folder in reversed(tree(directory)):
-        try:
-            posix.rmdir(folder)
-        except FileNotFoundError:
-            continue
-        except OSError:
-            return False
+    if alone(directory):
+        return False
+    from pyoci.cgroups.tree import remove
+
+    remove(directory)
+    try:
+        posix.rmdir(directory)
+    except FileNotFoundError:
+        pass
+    except OSError:
+        return False
     return True

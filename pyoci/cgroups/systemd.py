@@ -5,7 +5,7 @@ from __future__ import annotations
 import posix
 
 from pyoci.cgroups.files import read, write
-from pyoci.cgroups.systemd_units import expand_slice, from_annotations, properties, unit_of
+from pyoci.cgroups.systemd_units import ANNOTATION, expand_slice, properties, unit_of
 from pyoci.cgroups.v2 import V2Driver
 from pyoci.errors import KernelError, OCIError, StateError
 
@@ -179,7 +179,12 @@ def choose_systemd(
         OCIError: systemd does not run here, or the host has cgroup v1.
     """
     slice_name, unit = unit_of(wanted, id, user)
-    more = from_annotations(annotations)
+    more: list[Property] = []
+    if any(key.startswith(ANNOTATION) for key in annotations):
+        from pyoci.cgroups.systemd_annotations import from_annotations
+        from pyoci.settings import allowed_annotations
+
+        more = from_annotations(annotations, writes, allowed_annotations)
     try:
         posix.stat("/run/systemd/system")
     except OSError:

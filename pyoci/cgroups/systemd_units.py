@@ -9,7 +9,7 @@ from pyoci.errors import ConfigError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from pyoci.cgroups.compile import Write
 
@@ -21,17 +21,6 @@ _WHERE = "linux.cgroupsPath"
 _LETTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789:-_.\\@")
 _INFINITY = (1 << 64) - 1
 _PERIOD = 100_000  # microseconds, the kernel's
-# What makes the unit the container's: an annotation that changed it would take the container out of its limits.
-_OURS = (
-    "PIDs",
-    "Slice",
-    "Delegate",
-    "DelegateControllers",
-    "DevicePolicy",
-    "DeviceAllow",
-    "Controller",
-    "DisableControllers",
-)
 _BYTES = {
     "memory.max": "MemoryMax",
     "memory.high": "MemoryHigh",
@@ -173,92 +162,3 @@ def _io_max(value: str, io: dict[str, list[tuple[str, int]]]) -> None:
         if key in _IO and (rate == "max" or rate.isdigit()):
             row = (f"/dev/block/{device}", _INFINITY if rate == "max" else int(rate))
             io.setdefault(_IO[key], []).append(row)
-
-
-def from_annotations(annotations: Mapping[str, str]) -> list[Property]:
-    """Properties that the config adds to the unit: org.systemd.property.NAME, the value as GVariant text.
-
-    Raises:
-        ConfigError: a name or a value is wrong, or would change what makes the unit the container's.
-    """
-    out: list[Property] = []
-    for key, text in annotations.items():
-        if not key.startswith(ANNOTATION):
-            continue
-        name, where = key[len(ANNOTATION) :], f'annotations["{key}"]'
-        if not name.isascii() or not name.isalpha():
-            raise ConfigError(f"no name of a property: {name[:40]!r}", where=where, why="it has letters only")
-        if name in _OURS:
-            raise ConfigError(
-                f"{name} is not for annotations", where=where, why="the runtime sets it itself", todo="remove it"
-            )
-        found = variant(text, where)
-        if name.endswith("Sec") and not name.endswith("USec"):
-            if type(found[1]) not in (int, float):
-                raise ConfigError(f"{name} must be a number of seconds", where=where)
-            seconds = float(found[1])  # type: ignore[arg-type]  # a number, as the line above has it
-            name, found = f"{name[:-3]}USec", ("t", int(seconds * 1_000_000))
-        out.append((name, found))
-    return out
-
-
-_TYPES = {
-    "boolean": "b",
-    "byte": "y",
-    "int16": "n",
-    "uint16": "q",
-    "int32": "i",
-    "uint32": "u",
-    "int64": "x",
-    "uint64": "t",
-    "handle": "h",
-    "double": "d",
-    "string": "s",
-}
-_RANGES = {"y": (0, 255), "n": (-1 << 15, 32767), "q": (0, 65535), "i": (-1 << 31, (1 << 31) - 1)}
-_RANGES |= {"u": (0, (1 << 32) - 1), "x": (-1 << 63, (1 << 63) - 1), "t": (0, (1 << 64) - 1)}
-
-
-def variant(text: str, where: str) -> tuple[str, object]:
-    """A value of GVariant text: true, 5, uint64 5, 'text', or a list of texts.
-
-    Raises:
-        ConfigError: it is none of these.
-    """
-    text = text.strip()
-    wrong = ConfigError(
-        f"no value of a property: {text[:40]!r}",
-        where=where,
-        why="it must be GVariant text",
-        todo="such as true, uint64 5000000, 'inactive-or-failed' or ['a.service', 'b.service']",
-    )
-    if text.startswith("["):
-        items = [_string(item.strip()) for item in text[1:-1].split(",")] if text[1:-1].strip() else []
-        if not text.endswith("]") or None in items:
-            raise wrong
-        return "as", items
-    string = _string(text)
-    if string is not None:
-        return "s", string
-    if text in ("true", "false"):
-        return "b", text == "true"
-    kind, _, digits = text.rpartition(" ")
-    signature = _TYPES.get(kind.strip(), "") if kind else ("d" if "." in digits else "i")
-    try:
-        if signature == "d":
-            return "d", float(digits)
-        number = int(digits, 0)
-    except ValueError:
-        raise wrong from None
-    lowest, highest = _RANGES.get(signature, (1, 0))
-    if not lowest <= number <= highest:
-        raise wrong
-    return signature, number
-
-
-def _string(text: str) -> str | None:
-    """What stands between quotes; None if it is not one plain string."""
-    if len(text) < 2 or text[0] not in "'\"" or text[-1] != text[0]:
-        return None
-    inside = text[1:-1]
-    return None if text[0] in inside or "\\" in inside else inside

@@ -5,8 +5,8 @@ from __future__ import annotations
 import errno
 import posix
 
-from pyoci.cgroups.files import TODO, errno_words, read, write
-from pyoci.cgroups.group import Group
+from pyoci.cgroups.files import TODO, errno_words, gone, read, write
+from pyoci.cgroups.group import Group, alone
 from pyoci.errors import KernelError, OCIError, StateError
 
 TYPE_CHECKING = False
@@ -279,8 +279,16 @@ class V1Driver(Group):
         if "freezer" in self._paths:
             try:
                 write(self._freezer(), "THAWED")
-            except FileNotFoundError:
-                pass
+            except OSError as e:
+                if not gone(e):
+                    raise
+
+    def thaw_below(self) -> None:
+        directory = self._paths.get("freezer", "")
+        if not alone(directory):
+            from pyoci.cgroups.tree import thaw
+
+            thaw(directory)
 
     def frozen(self) -> bool:
         try:

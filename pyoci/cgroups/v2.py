@@ -6,7 +6,7 @@ import errno
 import posix
 
 from pyoci import native
-from pyoci.cgroups.files import TODO, errno_words, gone, read, write
+from pyoci.cgroups.files import TODO, errno_words, gone, read, short, write
 from pyoci.cgroups.group import SIGKILL, Group, is_root, is_root_or_gone
 from pyoci.errors import ConfigError, KernelError, OCIError, StateError
 
@@ -375,7 +375,7 @@ def failed(what: str, path: str, e: OSError) -> KernelError:
         what,
         errno=e.errno or 0,
         where="linux.cgroupsPath",
-        why=f"{path}: {errno_words(e)}",
+        why=f"{short(path)}: {errno_words(e)}",
         todo="the caller needs write access there: delegate the group (systemd: Delegate=yes), or run as root",
     )
 

@@ -67,6 +67,7 @@ def _end(found: Found, init: int) -> None:
     """CRIU has killed every process: wait for that, and delete the container."""
     if found.state.cgroup_paths:
         found.driver().thaw()  # a frozen process of a v1 freezer dies once it is thawed
+        found.driver().thaw_below()
     waiter = poll()
     waiter.register(init, POLLIN)
     waiter.poll(_PATIENCE)

@@ -20,7 +20,7 @@ def look(root: str, at: Callable[[Found], Seen], unknown: Callable[[str], Seen])
     Args:
         root: state root.
         at: what one shows.
-        unknown: the same of one whose state is unreadable: it is never hidden.
+        unknown: the same of one of which that cannot be read: it is never hidden, nor are the others for its sake.
     """
     out = []
     for id in sorted(Store(root).ids()):
@@ -29,6 +29,6 @@ def look(root: str, at: Callable[[Found], Seen], unknown: Callable[[str], Seen])
                 out.append(at(found))
         except NotFoundError:
             continue
-        except OCIError:
+        except (OCIError, OSError):
             out.append(unknown(id))
     return out

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 FOLDER, NAME, INSIDE = "notify", "notify.sock", "/run/notify"
 _BARRIER_MS = 30_000  # a manager that does not know BARRIER never closes its end
+_AT_ONCE, _MUCH = 32, 1000  # datagrams
+_PAUSE = 0.02  # seconds, for which a signal may have to wait
 _OPTIONS = ("bind", "nosuid", "noexec", "nodev", "ro")
 
 
@@ -97,6 +99,7 @@ class Notify:
     """
 
     def __init__(self, entry: Entry, host: str) -> None:
+        self._heard = 0  # datagrams
         self.manager = _socket.socket(_socket.AF_UNIX, _socket.SOCK_DGRAM | _socket.SOCK_CLOEXEC)
         self.own = _socket.socket(_socket.AF_UNIX, _socket.SOCK_DGRAM | _socket.SOCK_CLOEXEC | _socket.SOCK_NONBLOCK)
         try:
@@ -133,14 +136,24 @@ class Notify:
             self.tell(line, posix.getpid())
 
     def ready(self) -> bytes:
-        """The line READY=… of what has come, or b""."""
-        try:
-            while data := self.own.recv(4096):
-                for line in data.split(b"\n"):
-                    if line.startswith(b"READY="):
-                        return line
-        except BlockingIOError:
-            pass
+        """The line READY=… of what has come, or b"".
+
+        A container may send other things without end. Only so much of it is read at a time, as the caller has signals
+        to see to; and after much of it each call waits first, so that little of a processor goes into it.
+        """
+        if self._heard > _MUCH:
+            import time
+
+            time.sleep(_PAUSE)
+        for _ in range(_AT_ONCE):
+            try:
+                data = b"\n" + self.own.recv(4096)
+            except BlockingIOError:
+                break
+            self._heard += 1
+            at = data.find(b"\nREADY=") + 1
+            if at:
+                return data[at:].partition(b"\n")[0]
         return b""
 
     def tell(self, line: bytes, main_pid: int) -> None:

@@ -35,5 +35,8 @@ def kill_found(found: Found, signal: int, all: bool) -> None:
             return
         raise not_running()
     found.signal(signal)
-    if signal == SIGKILL and status == "paused" and list(found.state.cgroup_paths) != ["unified"]:
-        found.driver().thaw()  # in a v1 freezer nothing dies until it is thawed
+    if signal == SIGKILL and list(found.state.cgroup_paths) != ["unified"]:
+        driver = found.driver()
+        if status == "paused":
+            driver.thaw()  # in a v1 freezer nothing dies until it is thawed
+        driver.thaw_below()

@@ -11,11 +11,13 @@ import time
 
 from pyoci.cgroups.compile import compile_v1, of_systemd
 from pyoci.cgroups.compile_v2 import compile_v2
-from pyoci.cgroups.systemd_units import from_annotations, unit_of
+from pyoci.cgroups.systemd_annotations import from_annotations
+from pyoci.cgroups.systemd_units import unit_of
 from pyoci.errors import ConfigError, OCIError
 from pyoci.lifecycle.create import Creation
 from pyoci.lifecycle.request import CreateRequest
 from pyoci.plan.context import section
+from pyoci.settings import allowed_annotations
 from pyoci.spec import mend
 from pyoci.spec.finding import ERROR, WARNING, Finding
 from pyoci.spec.reader import Obj
@@ -50,10 +52,10 @@ class Trial(Creation):
         self.request.cgroup_manager = "disabled"  # that systemd runs here, and takes it, is seen at the create
         super()._compile_cgroups()
         unit_of(named, self.request.id, self.facts.euid != 0 or self.facts.in_userns)
-        from_annotations(self.spec.mapping("annotations"))
         resources = section(self.spec, "linux").obj("resources")
         compiled = compile_v2 if self.found.mode == "unified" else compile_v1
-        compiled(resources.data if resources else {}, version=self.spec.data.get("ociVersion", ""))
+        writes = compiled(resources.data if resources else {}, version=self.spec.data.get("ociVersion", ""))
+        from_annotations(self.spec.mapping("annotations"), writes, allowed_annotations)
 
     def compile(self, options: Options) -> LaunchPlan:
         options.strict = True

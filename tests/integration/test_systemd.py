@@ -176,9 +176,26 @@ def test_annotations_are_properties_of_the_unit(scoped: Scoped) -> None:
 
 @pytest.mark.systemd
 @needs_systemd
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("SuccessAction", "'poweroff-force'"), ("MemoryMax", "uint64 4000000000"), ("Slice", "'x.slice'")],
+)
+def test_a_property_that_is_not_for_annotations_is_refused(bundles: Bundles, name: str, text: str) -> None:
+    scoped = Scoped(bundles())
+    key = f"org.systemd.property.{name}"
+    scoped.bundle.config["annotations"] = {key: text}
+    scoped.bundle.config["linux"]["resources"] = {"memory": {"limit": 50_000_000}}
+    before = snapshot(bundles)
+    result = scoped.run()
+    assert result.returncode == 1 and f'annotations["{key}"]' in said(result)
+    assert snapshot(bundles) == before and not scoped.group().exists()
+
+
+@pytest.mark.systemd
+@needs_systemd
 def test_a_property_that_systemd_refuses_is_an_error_and_leaves_nothing(bundles: Bundles) -> None:
     scoped = Scoped(bundles())
-    scoped.bundle.config["annotations"] = {"org.systemd.property.NoSuchThing": "true"}
+    scoped.bundle.config["annotations"] = {"org.systemd.property.KillSignal": "999"}
     before = snapshot(bundles)
     result = scoped.run()
     assert result.returncode == 1 and "systemd says" in said(result) and scoped.unit in said(result)

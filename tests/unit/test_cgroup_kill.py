@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 from collections.abc import Callable, Iterator
@@ -81,6 +82,17 @@ def test_more_processes_than_file_descriptors_are_signalled(tmp_path: Path, slee
     before = len(os.listdir("/proc/self/fd"))
     Scripted(tmp_path, [[gone.pid, *range(1 << 30, (1 << 30) + 1000), one.pid]]).kill_all(9)
     assert ended(one) and len(os.listdir("/proc/self/fd")) == before
+
+
+@pytest.mark.parametrize("number", [errno.ENODEV, errno.ENOENT])
+def test_a_group_that_has_gone_need_not_be_thawed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    def removed(path: str, value: str) -> None:
+        raise OSError(number, "")
+
+    monkeypatch.setattr("pyoci.cgroups.v1.write", removed)
+    driver = V1Driver(None, "")
+    driver._paths["freezer"] = str(tmp_path)
+    driver.thaw()
 
 
 def test_the_root_of_a_hierarchy_is_refused() -> None:

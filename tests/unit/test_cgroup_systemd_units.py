@@ -1,4 +1,4 @@
-"""cgroupsPath in systemd's form, and limits and annotations as properties of a unit."""
+"""cgroupsPath in systemd's form, and limits as properties of a unit."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pyoci.cgroups.compile_v2 import compile_v2
-from pyoci.cgroups.systemd_units import bitmap, expand_slice, from_annotations, properties, unit_of
+from pyoci.cgroups.systemd_units import bitmap, expand_slice, properties, unit_of
 from pyoci.errors import ConfigError
 
 INFINITY = (1 << 64) - 1
@@ -114,40 +114,3 @@ def test_throttled_devices() -> None:
 )
 def test_lists_are_bits(text: str, bits: list[int]) -> None:
     assert bitmap(text) == bits
-
-
-@pytest.mark.parametrize(
-    ("name", "text", "expected"),
-    [
-        ("TimeoutStopUSec", "uint64 5000000", ("TimeoutStopUSec", ("t", 5000000))),
-        ("TimeoutStopSec", "1.5", ("TimeoutStopUSec", ("t", 1500000))),
-        ("CollectMode", "'inactive-or-failed'", ("CollectMode", ("s", "inactive-or-failed"))),
-        ("After", "['a.service', \"b.service\"]", ("After", ("as", ["a.service", "b.service"]))),
-        ("After", "[]", ("After", ("as", []))),
-        ("DefaultDependencies", "true", ("DefaultDependencies", ("b", True))),
-        ("KillSignal", "15", ("KillSignal", ("i", 15))),
-        ("KillSignal", "int32 0x0f", ("KillSignal", ("i", 15))),
-    ],
-)
-def test_annotations_are_properties(name: str, text: str, expected: tuple[str, Any]) -> None:
-    assert from_annotations({f"org.systemd.property.{name}": text, "other": "x"}) == [expected]
-
-
-@pytest.mark.parametrize(
-    ("name", "text"),
-    [
-        *(
-            ("KillSignal", text)
-            for text in ("", "x", "uint64 -1", "uint32 99999999999", "'a", "['a'", "[1]", "'a'b'", "what 5")
-        ),
-        ("", "1"),
-        ("A.B", "1"),
-        ("TimeoutStopSec", "'5'"),
-        *((name, "true") for name in ("PIDs", "Slice", "Delegate", "DeviceAllow", "DevicePolicy")),
-    ],
-)
-def test_an_annotation_that_is_none_is_refused_by_its_path(name: str, text: str) -> None:
-    key = f"org.systemd.property.{name}"
-    with pytest.raises(ConfigError) as caught:
-        from_annotations({key: text})
-    assert caught.value.where == f'annotations["{key}"]'

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from pyoci.cgroups import change_v2
+from pyoci.cgroups import files as cgroup_files
 from pyoci.cgroups import owner as cgroup_owner
 from pyoci.cgroups.choose import writable
 from pyoci.cgroups.compile import Write
@@ -154,6 +155,26 @@ def test_exec_follows_init_only_below_the_group(driver: V2Driver) -> None:
     assert unified == -1 and Path(f"/proc/self/fd/{files[0]}").readlink() == folder(driver) / "cgroup.procs"
     with open(files[0], "wb"):
         pass
+
+
+def test_exec_follows_init_into_a_group_whose_name_is_no_text(
+    driver: V2Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    below = os.fsencode(driver.directory) + b"/\xff"
+    os.mkdir(below)
+    (folder(driver) / "cgroup.subtree_control").write_text("pids\n")
+    really = cgroup_files.read_all
+    line = b"0::/a/\xff\n"
+    monkeypatch.setattr(cgroup_files, "read_all", lambda path: line if path.startswith("/proc") else really(path))
+    with open(below + b"/cgroup.procs", "wb"):
+        pass
+    files, _ = driver.exec_files(1)
+    assert os.readlink(b"/proc/self/fd/%d" % files[0]) == below + b"/cgroup.procs"
+    os.close(files[0])
+    line = b"0::/a/" + b"n" * 3000 + b"\n"
+    with pytest.raises(KernelError) as caught:
+        driver.exec_files(1)
+    assert len(str(caught.value)) < 500
 
 
 def test_statistics(tmp_path: Path) -> None:

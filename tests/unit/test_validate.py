@@ -74,6 +74,11 @@ def test_an_annotation_for_systemd_is_judged_with_its_path(bundle):
     config["linux"]["cgroupsPath"] = "machine.slice:libpod:c1"
     config["annotations"] = {"org.systemd.property.Slice": "'x.slice'"}
     assert places(validate_document(config, str(bundle))) == ['annotations["org.systemd.property.Slice"]']
+    config["annotations"] = {"org.systemd.property.TasksMax": "uint64 5"}
+    found = validate_document(config, str(bundle))
+    assert "allowedAnnotations" in found[0].todo
+    config["linux"]["resources"] = {"pids": {"limit": 7}}
+    assert "linux.resources.pids.limit" in validate_document(config, str(bundle))[0].why
     del config["linux"]["cgroupsPath"]
     assert validate_document(config, str(bundle)) == []
 

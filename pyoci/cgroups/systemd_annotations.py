@@ -94,8 +94,10 @@ def from_annotations(
             raise ConfigError(f"no name of a property: {name[:40]!r}", where=where, why="it has letters only")
         seconds = name.endswith("Sec") and not name.endswith("USec")
         name = f"{name[:-3]}USec" if seconds else name
-        _check(name, key, where, limits, allowed)
         found = variant(text, where)
+        if (name, found) == ("Delegate", ("b", True)):
+            continue  # it is so anyway; an engine says it of a container that may write to its cgroups
+        _check(name, key, where, limits, allowed)
         out.append((name, ("t", _microseconds(found[1], where)) if seconds else found))
     return out
 

@@ -2,11 +2,13 @@
 
 A container that may make groups nests them as deep, makes as many and names them as it likes. So they are reached
 from descriptor to descriptor, since a path may be longer than the kernel takes (PATH_MAX), with one of them open at a
-time; up it goes by "..", as no group ever moves to another parent. What fails in one is no reason to leave the others out.
+time; up it goes by "..", as no group ever moves to another parent. What fails in one is no reason to leave the others out,
+unless the caller itself is out of descriptors.
 """
 
 from __future__ import annotations
 
+import errno
 import posix
 
 from pyoci.paths import read_rest
@@ -15,7 +17,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_DIRECTORY = posix.O_RDONLY | posix.O_DIRECTORY | posix.O_NOFOLLOW | posix.O_CLOEXEC
+_FULL = (errno.EMFILE, errno.ENFILE)
+_DIRECTORY = posix.O_RDONLY | posix.O_DIRECTORY | posix.O_NOFOLLOW
 
 
 def walk(
@@ -31,10 +34,12 @@ def walk(
         at: called with the open group.
         into: called with the name of a group and its open parent, before it is opened; False leaves it out.
         out: called with the same, after all that is below it.
+
+    Raises:
+        OSError: no descriptor is left to the caller.
     """
-    try:
-        fd = posix.open(directory, _DIRECTORY)
-    except OSError:
+    fd = _open(directory, _DIRECTORY, None)
+    if fd < 0:
         return
     way: list[str] = []  # from there to the open group
     try:
@@ -45,7 +50,7 @@ def walk(
                 name = left[-1].pop()
                 if into is not None and not into(name, fd):
                     continue
-                child = _open(name, fd)
+                child = _enter(name, fd)
                 if child < 0:
                     continue
                 posix.close(fd)
@@ -58,11 +63,11 @@ def walk(
             if left:
                 child, fd = fd, -1
                 try:
-                    fd = posix.open("..", _DIRECTORY, dir_fd=child)
-                except OSError:
-                    return  # closed to us just now: what is there counts as busy
+                    fd = _open("..", _DIRECTORY, child)
                 finally:
                     posix.close(child)
+                if fd < 0:
+                    return  # closed to us just now: what is there counts as busy
                 name = way.pop()
                 if out is not None:
                     out(name, fd)
@@ -71,16 +76,24 @@ def walk(
             posix.close(fd)
 
 
-def _open(name: str, parent: int) -> int:
-    """A group right below another, or -1: it has gone, or is not for the caller."""
+def _open(name: str, flags: int, parent: int | None) -> int:
+    """A file or a group right below another, or -1: it has gone, or is not for the caller."""
     try:
-        fd = posix.open(name, _DIRECTORY, dir_fd=parent)
-    except OSError:
+        return posix.open(name, flags | posix.O_CLOEXEC, dir_fd=parent)
+    except OSError as e:
+        if e.errno in _FULL:
+            raise
         return -1
+
+
+def _enter(name: str, parent: int) -> int:
+    """A group right below another, or -1: as above, or it has no way back."""
+    fd = _open(name, _DIRECTORY, parent)
     try:
-        posix.stat("..", dir_fd=fd)
+        if fd >= 0:
+            posix.stat("..", dir_fd=fd)
         return fd
-    except OSError:  # it has no way back
+    except OSError:
         posix.close(fd)
         return -1
 
@@ -91,8 +104,10 @@ def _below(fd: int) -> list[str]:
         if posix.fstat(fd).st_nlink == 2:
             return []
         with posix.scandir(fd) as entries:
-            return [e.name for e in entries if e.is_dir(follow_symlinks=False)]
-    except OSError:
+            return [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+    except OSError as e:
+        if e.errno in _FULL:
+            raise
         return []
 
 
@@ -104,9 +119,8 @@ def pids(directory: str) -> list[int]:
 
 
 def _pids(group: int) -> list[int]:
-    try:
-        fd = posix.open("cgroup.procs", posix.O_RDONLY | posix.O_CLOEXEC, dir_fd=group)
-    except OSError:
+    fd = _open("cgroup.procs", posix.O_RDONLY, group)
+    if fd < 0:
         return []
     try:
         return [pid for pid in map(int, read_rest(fd).split()) if pid]
@@ -122,9 +136,8 @@ def thaw(directory: str) -> None:
 
 
 def _thaw(group: int) -> None:
-    try:
-        fd = posix.open("freezer.state", posix.O_WRONLY | posix.O_CLOEXEC, dir_fd=group)
-    except OSError:
+    fd = _open("freezer.state", posix.O_WRONLY, group)
+    if fd < 0:
         return
     try:
         posix.write(fd, b"THAWED")

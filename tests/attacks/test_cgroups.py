@@ -15,6 +15,10 @@ from tests.integration.machine import dead
 FOUND = read_hierarchies()
 FREEZER = next((Path(h.mountpoint) for h in FOUND.v1 if "freezer" in h.controllers), Path("/nowhere"))
 V1 = pytest.mark.skipif(not FREEZER.is_dir(), reason="no cgroup v1 freezer on this machine")
+HIERARCHIES = [""] if FOUND.mode == "unified" else ["freezer", "pids"]  # where a container has its groups
+pytestmark = pytest.mark.skipif(
+    FOUND.mode != "unified" and not FREEZER.is_dir(), reason="no cgroups that a container can have"
+)
 # 220 bytes a name, one of them no text: twenty of them are no path any more; -P keeps the shell from making one
 DEEP = """
 name=$(printf '\\377%0219d' 0)
@@ -61,8 +65,7 @@ def ended(pids: list[int]) -> bool:
     return True
 
 
-@V1
-@pytest.mark.parametrize("hierarchy", ["freezer", "pids"])
+@pytest.mark.parametrize("hierarchy", HIERARCHIES)
 def test_groups_too_deep_for_a_path_are_listed_killed_and_removed(arena: Arena, hierarchy: str) -> None:
     victim = writable(arena)
     pids = running(victim, f"cd /sys/fs/cgroup/{hierarchy}{DEEP}", 2)
@@ -76,10 +79,9 @@ def test_groups_too_deep_for_a_path_are_listed_killed_and_removed(arena: Arena, 
     assert deleted.returncode == 0, deleted.stderr
 
 
-@V1
 def test_groups_too_deep_for_a_path_do_not_keep_a_running_container_from_being_deleted(arena: Arena) -> None:
     victim = writable(arena)
-    pids = running(victim, f"cd /sys/fs/cgroup/freezer{DEEP}cd /sys/fs/cgroup/pids{DEEP}", 3)
+    pids = running(victim, "".join(f"cd /sys/fs/cgroup/{name}{DEEP}" for name in HIERARCHIES), 1 + len(HIERARCHIES))
     deleted = victim.command("delete", "--force", victim.name)
     assert deleted.returncode == 0, deleted.stderr
     assert ended(pids)

@@ -51,7 +51,9 @@ def test_annotations_are_properties(name: str, text: str, expected: tuple[str, A
         ("TimeoutStopSec", "uint64 18446744073710"),
         ("MemoryHigh", "double inf"),
         ("A" * 1000, "1"),
-        *((name, "true") for name in ("PIDs", "Slice", "Delegate", "DeviceAllow", "DevicePolicy")),
+        *((name, "true") for name in ("PIDs", "Slice", "DeviceAllow", "DevicePolicy")),
+        ("Delegate", "false"),
+        ("Delegate", "uint32 1"),
     ],
 )
 def test_an_annotation_that_is_none_is_refused_by_its_path(name: str, text: str) -> None:
@@ -93,7 +95,11 @@ def test_what_could_reach_beyond_the_container_needs_the_administrators_word(nam
 def test_what_makes_the_unit_the_containers_is_nobodys_to_allow(name: str) -> None:
     key = f"{ANNOTATION}{name}"
     with pytest.raises(ConfigError, match="not for annotations"):
-        from_annotations({key: "true"}, (), lambda: [key])
+        from_annotations({key: "false"}, (), lambda: [key])
+
+
+def test_an_engine_may_say_that_the_unit_is_delegated_as_it_is() -> None:
+    assert from_annotations({f"{ANNOTATION}Delegate": "true"}, (), unasked) == []
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 from pathlib import Path
@@ -80,6 +81,19 @@ def test_a_group_that_cannot_be_looked_into_leaves_the_others(tmp_path: Path, mo
 
     monkeypatch.setattr(tree.posix, "open", refuse)
     assert sorted(tree.pids(str(tmp_path))) == [5, 7]
+
+
+def test_a_caller_without_descriptors_does_not_take_the_groups_for_empty(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a").mkdir()
+
+    def refuse(path: str, flags: int, **rest: int) -> int:
+        raise OSError(errno.EMFILE, "")
+
+    monkeypatch.setattr(tree.posix, "open", refuse)
+    with pytest.raises(OSError):
+        group.pids_in(str(tmp_path))
 
 
 def test_a_group_that_stays_busy_is_named_without_those_that_the_container_named(

@@ -25,7 +25,7 @@ def is_link(mode: int) -> bool:
 
 def read_all(path: str) -> bytes:
     """The whole of a file of the kernel's, which does not tell its size."""
-    fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
+    (fd,) = map(posix.open, (path,), (posix.O_RDONLY | posix.O_CLOEXEC,))
     try:
         return read_rest(fd)
     finally:
@@ -73,7 +73,7 @@ def real(path: str) -> str:
     Raises:
         OSError: there is nothing there, or it may not be reached.
     """
-    fd = posix.open(path, posix.O_PATH | posix.O_CLOEXEC)
+    (fd,) = map(posix.open, (path,), (posix.O_PATH | posix.O_CLOEXEC,))
     try:
         return posix.readlink(f"/proc/self/fd/{fd}")
     finally:

@@ -170,7 +170,9 @@ class Entry:
     def __init__(self, root: str, id: str) -> None:
         self.id = id
         self.dir_path = f"{root}/{id}"
-        self.fd = posix.open(self.dir_path, posix.O_RDONLY | posix.O_DIRECTORY | posix.O_NOFOLLOW | posix.O_CLOEXEC)
+        self.fd = -1
+        how = posix.O_RDONLY | posix.O_DIRECTORY | posix.O_NOFOLLOW | posix.O_CLOEXEC
+        (self.fd,) = map(posix.open, (self.dir_path,), (how,))  # see native: what an interrupt does not lose
 
     def __enter__(self) -> Entry:
         return self
@@ -185,6 +187,16 @@ class Entry:
                 posix.close(fd)
             except OSError:
                 pass  # it is released all the same (close(2)), and what was done stays done
+
+    def __del__(self) -> None:
+        try:
+            self.close()
+        except AttributeError:
+            pass  # its making was interrupted
+
+    def _path(self, name: str) -> str:
+        """A file of the container, by the fd: for `map`, which passes no dir_fd=."""
+        return f"/proc/self/fd/{self.fd}/{name}"
 
     def lock(self, seconds: float = 30.0) -> None:
         """Take the container's lock (flock(2) on the directory itself, which is never replaced).
@@ -281,12 +293,8 @@ class Entry:
         """
         temporary = f".{name}.tmp"
         try:
-            fd = posix.open(
-                temporary,
-                posix.O_WRONLY | posix.O_CREAT | posix.O_TRUNC | posix.O_NOFOLLOW | posix.O_CLOEXEC,
-                0o600,
-                dir_fd=self.fd,
-            )
+            how = posix.O_WRONLY | posix.O_CREAT | posix.O_TRUNC | posix.O_NOFOLLOW | posix.O_CLOEXEC
+            (fd,) = map(posix.open, (self._path(temporary),), (how,), (0o600,))
             try:
                 view = memoryview(data)
                 while view:
@@ -307,7 +315,8 @@ class Entry:
             ) from None
 
     def read_blob(self, name: str) -> bytes:
-        fd = posix.open(name, posix.O_RDONLY | posix.O_NOFOLLOW | posix.O_NONBLOCK | posix.O_CLOEXEC, dir_fd=self.fd)
+        how = posix.O_RDONLY | posix.O_NOFOLLOW | posix.O_NONBLOCK | posix.O_CLOEXEC
+        (fd,) = map(posix.open, (self._path(name),), (how,))
         try:
             parts: list[bytes] = []
             # bounded: what stands there may be a device, which has no end
@@ -369,13 +378,25 @@ class Store:
         """
         check_id(id)
         path = f"{self.root}/{id}"
+        made: list[None] = []
+        try:
+            self._make(path, made)
+            self._check_root()
+            return Entry(self.root, id)
+        except BaseException:
+            if made:
+                posix.rmdir(path)
+            raise
+
+    def _make(self, path: str, made: list[None]) -> None:
+        """Make the directory; `made` is no longer empty once it is there (see native: what an interrupt does not lose)."""
         try:
             try:
-                posix.mkdir(path, 0o700)
+                made += map(posix.mkdir, (path,), (0o700,))
             except FileNotFoundError:
                 # sticky: the XDG base directory specification spares such folders when it has old ones removed
                 make_folders(self.root, 0o1700 if self.root == default_root() else 0o700)
-                posix.mkdir(path, 0o700)
+                made += map(posix.mkdir, (path,), (0o700,))
         except FileExistsError:
             raise StateError(
                 "container with given ID already exists", where=path, todo="delete it, or use another id"
@@ -387,12 +408,6 @@ class Store:
                 why=(e.strerror or "").lower(),
                 todo="name a writable --root",
             ) from None
-        try:
-            self._check_root()
-            return Entry(self.root, id)
-        except BaseException:
-            posix.rmdir(path)
-            raise
 
     def open(self, id: str) -> Entry:
         """Open a container.

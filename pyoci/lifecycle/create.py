@@ -233,19 +233,17 @@ class Creation:
             if self.request.pidfd_socket:
                 from pyoci.lifecycle.pidfd import connect
 
-                self.pidfd_socket = launch.hold(connect(self.request.pidfd_socket))
+                self.pidfd_socket = launch.hold(connect, self.request.pidfd_socket)
             if self.aside:  # it takes as long to come into being as its cgroups do
-                unified = self.driver.create_unified()
-                launch.join_later(self.driver.tasks_count(), self._meanwhile, unified)
+                launch.join_later(self.driver.tasks_count(), self._meanwhile, self.driver.create_unified)
             else:
                 self._groups()
-                launch.join(*self.driver.join_files())
+                launch.join(self.driver.join_files)
             launch.stdio(self.stdio)
-            launch.give(ops.SLOT_START, native.listen(self.entry.fd, GATE))
+            launch.give(ops.SLOT_START, native.listen, self.entry.fd, GATE)
             if any(op.code == ops.HOOK for op in self.plan.ops):
-                self.creating_fd, self.created_fd = native.state_memfd(), native.state_memfd()
-                launch.give(ops.SLOT_STATE_CREATING, self.creating_fd)
-                launch.give(ops.SLOT_STATE_CREATED, self.created_fd)
+                self.creating_fd = launch.give(ops.SLOT_STATE_CREATING, native.state_memfd, "pyoci-state")
+                self.created_fd = launch.give(ops.SLOT_STATE_CREATED, native.state_memfd, "pyoci-state")
             if self.plan.listener is not None:
                 from pyoci.lifecycle.agent import Agent
 
@@ -253,7 +251,7 @@ class Creation:
             if self.console_fd >= 0:
                 launch.lend(ops.SLOT_CONSOLE_SOCKET, self.console_fd)
             elif self.request.console_socket:
-                launch.give(ops.SLOT_CONSOLE_SOCKET, native.connect_stream(self.request.console_socket))
+                launch.give(ops.SLOT_CONSOLE_SOCKET, native.connect_stream, self.request.console_socket)
             try:
                 launch.run()
             except KernelError as e:
@@ -348,6 +346,7 @@ class Creation:
             from pyoci.hooks import run_poststop
             from pyoci.lifecycle.delete import stderr
 
+            self.hooked = False
             run_poststop(self.spec, self.state_json("stopped", 0), self.request.warn or stderr)
         if self.entry is not None:
             self.entry.remove()
@@ -380,6 +379,9 @@ def create(request: CreateRequest, creation: Creation | None = None) -> int:
             rest = f"not all of it could be undone ({second}): pyoci delete --force {request.id}"
             if isinstance(e, OCIError):
                 e.todo = f"{e.todo}; {rest}" if e.todo else rest
+        except BaseException:  # an interrupt: what it broke off, and what was still to be done
+            c.undo()
+            raise
         raise
     finally:
         if c.entry is not None:

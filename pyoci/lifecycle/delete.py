@@ -117,16 +117,22 @@ def _end(found: Found) -> None:
             fd = -1
         if fd >= 0:
             try:
-                found.signal(_SIGKILL)
-            except StateError:
-                pass
-            if found.state.cgroup_paths:
-                found.driver().thaw()  # a frozen process of a v1 freezer dies once it is thawed
-            waiter = poll()
-            waiter.register(fd, 1)
-            waiter.poll(10_000)
-            posix.close(fd)
+                _kill(found, fd)
+            finally:
+                posix.close(fd)
     found.driver().end()
+
+
+def _kill(found: Found, pidfd: int) -> None:
+    try:
+        found.signal(_SIGKILL)
+    except StateError:
+        pass
+    if found.state.cgroup_paths:
+        found.driver().thaw()  # a frozen process of a v1 freezer dies once it is thawed
+    waiter = poll()
+    waiter.register(pidfd, 1)
+    waiter.poll(10_000)
 
 
 def _poststop(found: Found, warn: Callable[[str], None]) -> None:

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from threading import Lock
 from typing import Any, Literal, NotRequired, TypeAlias, TypedDict, cast
 
 from pyoci import paths
+from pyoci.blocks import Blocks
 from pyoci.cli.signals import signal_number
 from pyoci.errors import ConfigError, HookError, KernelError, NotFoundError, OCIError, StateError, UsageError
 from pyoci.hosted import Held, HostedCreation, HostedExecution, plain, warn
@@ -26,7 +26,7 @@ from pyoci.lifecycle.request import CreateRequest, ExecRequest
 from pyoci.lifecycle.signal_ import kill_found
 from pyoci.lifecycle.start import start_found
 from pyoci.lifecycle.update import update_found
-from pyoci.process import SIGTERM, Process, Waitable
+from pyoci.process import SIGTERM, Handles, Process, Waitable
 from pyoci.state import Stamp, State, check_id, default_root
 from pyoci.stdio import DEVNULL, PIPE, STDOUT, Stdio, StdioLike
 
@@ -66,9 +66,7 @@ class Runtime:
             raise ValueError(f"cgroup_manager is {cgroup_manager!r}, neither 'cgroupfs', 'systemd' nor 'disabled'")
         self._root = paths.absolute(default_root() if root is None else os.fspath(root))
         self._cgroup_manager = cgroup_manager
-        self._lock = Lock()
-        self._blocks = 0
-        self._made: list[Container] = []
+        self._blocks = Blocks()
         self._known = Known()
 
     @property
@@ -131,15 +129,14 @@ class Runtime:
         creation = HostedCreation(request, document, root, terminal, files, self._known)
         try:
             create(request, creation)
+            assert creation.state is not None
+            container = Container(self, id, (creation.state, creation.stamp), creation.held, files)
+            self._blocks.add(container)
+            return container
         except BaseException:
+            creation.abandon()
             files.close()
             raise
-        assert creation.state is not None
-        container = Container(self, id, (creation.state, creation.stamp), creation.pidfd, creation.status_fd, files)
-        with self._lock:
-            if self._blocks:
-                self._made.append(container)
-        return container
 
     def get(self, id: str) -> Container:
         """Find a container, whoever created it.
@@ -149,44 +146,27 @@ class Runtime:
             StateError: its state is unreadable.
         """
         with Found(self._root, id) as found:
+            held = Handles()
             try:
-                pidfd = found.pidfd()
+                held.pidfd = found.pidfd()
             except StateError:  # it has ended
-                pidfd = -1
-            return Container(self, id, (found.state, found.stamp), pidfd, -1, Stdio())
+                pass
+            return Container(self, id, (found.state, found.stamp), held, Stdio())
 
     def list(self) -> list[Container]:
         """All containers below the state root, by id; one whose state is unreadable, too."""
 
         def at(found: Found) -> Container:
-            return Container(self, found.entry.id, (found.state, found.stamp), -1, -1, Stdio())
+            return Container(self, found.entry.id, (found.state, found.stamp), Handles(), Stdio())
 
-        return look(self._root, at, lambda id: Container(self, id, None, -1, -1, Stdio()))
-
-    def _forget(self, container: Container) -> None:
-        with self._lock:
-            if container in self._made:
-                self._made.remove(container)
+        return look(self._root, at, lambda id: Container(self, id, None, Handles(), Stdio()))
 
     def __enter__(self) -> Runtime:
-        with self._lock:
-            self._blocks += 1
+        self._blocks.begin()
         return self
 
     def __exit__(self, *_: object) -> None:
-        with self._lock:
-            self._blocks -= 1
-            made, self._made = (self._made, []) if not self._blocks else ([], self._made)
-        errors: list[Exception] = []
-        for container in made:
-            try:
-                container.__exit__()
-            except OCIError as e:
-                errors.append(e)
-        if len(errors) == 1:
-            raise errors[0]
-        if errors:
-            raise ExceptionGroup("some containers could not be deleted", errors)
+        self._blocks.end()
 
     def __repr__(self) -> str:
         return f"<pyoci.Runtime {self._root}>"
@@ -204,11 +184,10 @@ class Container(Waitable):
         runtime: Runtime,
         id: str,
         known: tuple[State, Stamp] | None,
-        pidfd: int,
-        status_fd: int,
+        held: Handles,
         files: Stdio,
     ) -> None:
-        super().__init__(known[0].pid if known else 0, pidfd, status_fd, files)
+        super().__init__(known[0].pid if known else 0, held, files)
         self._runtime = runtime
         self._id = id
         self._known = known
@@ -227,15 +206,16 @@ class Container(Waitable):
         known = self._known
         if known is None:
             return Found(self._runtime.root, self._id)
-        with self._lock:
-            pidfd = os.dup(self._pidfd) if self._pidfd >= 0 else -1
-        found = Held(self._runtime.root, self._id, known, pidfd)
+        found = Held(self._runtime.root, self._id, known, self._copy_pidfd())
         self._known = (found.state, found.stamp)
         return found
 
     def _open_pidfd(self) -> int:
-        with Found(self._runtime.root, self._id, self._known) as found:
-            return found.pidfd()
+        held = Handles()
+        with self._open() as found:
+            held.pidfd = found.pidfd()
+        fd, held.pidfd = held.pidfd, -1
+        return fd
 
     @property
     def state(self) -> ContainerState:
@@ -393,10 +373,11 @@ class Container(Waitable):
         try:
             with self._open() as found:
                 execution.run(found)
+            return Process(execution.pid, execution.held, files)
         except BaseException:
+            execution.abandon()
             files.close()
             raise
-        return Process(execution.pid, execution.pidfd, execution.status_fd, files)
 
     def delete(self, *, force: bool = False) -> None:
         """Remove it. Its pidfd, exit status and pipes stay with this object until `close`.
@@ -418,7 +399,7 @@ class Container(Waitable):
         else:
             with found:
                 delete_found(found, force, warn)
-        self._runtime._forget(self)
+        self._runtime._blocks.forget(self)
 
     def __enter__(self) -> Container:
         return self

@@ -15,6 +15,7 @@ from pyoci.hosted import plain
 from pyoci.known import KnownHierarchies
 from pyoci.lifecycle import ended
 from pyoci.lifecycle.ended import exit_code, has_ended
+from pyoci.process import Handles
 from pyoci.stdio import Stdio
 
 
@@ -26,7 +27,7 @@ def runtime(tmp_path):
 @pytest.fixture
 def container(runtime):
     """One that does not exist."""
-    return Container(runtime, "ghost", None, -1, -1, Stdio())
+    return Container(runtime, "ghost", None, Handles(), Stdio())
 
 
 def fds():

@@ -13,7 +13,7 @@ from pyoci import paths
 from pyoci.blocks import Blocks
 from pyoci.cli.signals import signal_number
 from pyoci.errors import ConfigError, HookError, KernelError, NotFoundError, OCIError, StateError, UsageError
-from pyoci.hosted import Held, HostedCreation, HostedExecution, plain, warn
+from pyoci.hosted import Held, HostedCreation, HostedExecution, others, plain, warn
 from pyoci.known import Known
 from pyoci.lifecycle.container import Found
 from pyoci.lifecycle.create import create
@@ -27,7 +27,7 @@ from pyoci.lifecycle.signal_ import kill_found
 from pyoci.lifecycle.start import start_found
 from pyoci.lifecycle.update import update_found
 from pyoci.process import SIGTERM, Handles, Process, Waitable
-from pyoci.state import Stamp, State, check_id, default_root
+from pyoci.state import Entry, Stamp, State, Store, check_id, default_root
 from pyoci.stdio import DEVNULL, PIPE, STDOUT, Stdio, StdioLike
 
 PathLike: TypeAlias = str | os.PathLike[str]
@@ -159,7 +159,15 @@ class Runtime:
         def at(found: Found) -> Container:
             return Container(self, found.entry.id, (found.state, found.stamp), Handles(), Stdio())
 
-        return look(self._root, at, lambda id: Container(self, id, None, Handles(), Stdio()))
+        def unknown(id: str) -> Container:
+            container = Container(self, id, None, Handles(), Stdio())
+            try:
+                container._place = Store(self._root).open(id)
+            except StateError:
+                pass
+            return container
+
+        return look(self._root, at, unknown)
 
     def __enter__(self) -> Runtime:
         self._blocks.begin()
@@ -191,6 +199,9 @@ class Container(Waitable):
         self._runtime = runtime
         self._id = id
         self._known = known
+        self._place: Entry | None = (
+            None  # of one whose state was unreadable: held open, so that no other is taken for it
+        )
 
     @property
     def id(self) -> str:
@@ -205,10 +216,18 @@ class Container(Waitable):
     def _open(self) -> Found:
         known = self._known
         if known is None:
-            return Found(self._runtime.root, self._id)
-        found = Held(self._runtime.root, self._id, known, self._copy_pidfd())
+            found = Found(self._runtime.root, self._id)
+            self._check_place(found.entry)
+            self._pid = found.state.pid
+        else:
+            found = Held(self._runtime.root, self._id, known, self._copy_pidfd())
         self._known = (found.state, found.stamp)
         return found
+
+    def _check_place(self, entry: Entry) -> None:
+        if self._place is not None and not os.path.sameopenfile(self._place.fd, entry.fd):
+            entry.close()
+            raise others(entry.dir_path)
 
     def _open_pidfd(self) -> int:
         held = Handles()
@@ -395,11 +414,19 @@ class Container(Waitable):
             if not force:
                 raise
             if not isinstance(e, NotFoundError):
-                delete(self._runtime.root, self._id, True)
+                self._delete_unreadable()
         else:
             with found:
                 delete_found(found, force, warn)
         self._runtime._blocks.forget(self)
+
+    def _delete_unreadable(self) -> None:
+        try:
+            with Store(self._runtime.root).open(self._id) as entry:
+                self._check_place(entry)
+        except NotFoundError:
+            return
+        delete(self._runtime.root, self._id, True)
 
     def __enter__(self) -> Container:
         return self

@@ -232,6 +232,11 @@ def _end(held: Handles) -> None:
     held.close()
 
 
+def others(where: str) -> NotFoundError:
+    """The error of a container whose place another one has."""
+    return NotFoundError("container does not exist", where=where, why="its id is another's now")
+
+
 class Held(Found):
     """A container whose state is known and whose init is held by a pidfd: neither is looked up again.
 
@@ -256,7 +261,7 @@ class Held(Found):
             raise
         if self.state.created != known[0].created:
             self.__exit__()
-            raise NotFoundError("container does not exist", where=self.entry.dir_path, why="its id is another's now")
+            raise others(self.entry.dir_path)
 
     def __exit__(self, *_: object) -> None:
         self._held.close()

@@ -8,6 +8,7 @@ from threading import Lock
 
 from pyoci.cgroups.hierarchies import Hierarchies, read_hierarchies
 from pyoci.errors import ConfigError
+from pyoci.native import above_stdio
 from pyoci.plan import ops
 from pyoci.plan.compile import compile_create
 from pyoci.plan.facts import HostFacts, Options
@@ -61,11 +62,15 @@ class KnownHierarchies:
         self.close()
         (self._fd,) = map(os.open, ("/proc/self/mountinfo",), (os.O_RDONLY | os.O_CLOEXEC,))
         try:
+            if self._fd < 3:
+                fd, self._fd = self._fd, -1
+                self._fd = above_stdio(fd)
             st = os.fstat(self._fd)
             self._file = (st.st_dev, st.st_ino)
         except BaseException:
             fd, self._fd = self._fd, -1
-            os.close(fd)
+            if fd >= 0:
+                os.close(fd)
             raise
 
     def close(self) -> None:

@@ -67,6 +67,8 @@ class Stdio:
             self.child.append(-1)
         elif value == PIPE:
             ((reader, writer),) = map(os.pipe2, (os.O_CLOEXEC,))
+            if reader < 3 or writer < 3:  # a number that is the program's standard file, once it has one again
+                reader, writer = native.above_stdio(reader), native.above_stdio(writer)
             if name == "stdin":
                 self.child += (reader,)
                 return open(writer, "wb")
@@ -75,7 +77,12 @@ class Stdio:
         elif value == DEVNULL:
             self.child += map(os.open, (os.devnull,), (os.O_RDWR | os.O_CLOEXEC,))
         elif value == STDOUT and name == "stderr":
-            self._copy(1 if self.child[1] < 0 else self.child[1])
+            if self.child[1] >= 0:
+                self._copy(self.child[1])
+            elif _has_stdout():
+                self._copy(1)
+            else:
+                return self._open(name, DEVNULL)  # as stdout then is (native, child)
         else:
             fd = value if isinstance(value, int) else _fileno(name, value)
             if fd < 0:
@@ -136,6 +143,14 @@ class Stdio:
             self._close_fds()
         except AttributeError:
             pass  # its making was interrupted
+
+
+def _has_stdout() -> bool:
+    """Whether a process that this program runs would get its standard output."""
+    try:
+        return os.get_inheritable(1)
+    except OSError:
+        return False
 
 
 def _fileno(name: str, value: HasFileno) -> int:

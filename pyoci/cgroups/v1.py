@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import posix
 
-from pyoci.cgroups.files import TODO, errno_words, read, write
+from pyoci.cgroups.files import TODO, errno_words, gone, read, write
 from pyoci.cgroups.group import Group
 from pyoci.errors import KernelError, OCIError, StateError
 
@@ -280,14 +280,17 @@ class V1Driver(Group):
         if "freezer" in self._paths:
             try:
                 write(self._freezer(), "THAWED")
-            except FileNotFoundError:
-                pass
+            except OSError as e:
+                if not gone(e):
+                    raise
 
     def frozen(self) -> bool:
         try:
             return "freezer" in self._paths and read(self._freezer()).strip() != "THAWED"
-        except FileNotFoundError:
-            return False
+        except OSError as e:
+            if gone(e):
+                return False
+            raise
 
     def _first(self) -> str:
         """The hierarchy whose list of processes counts."""

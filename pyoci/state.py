@@ -11,7 +11,7 @@ import fcntl
 import posix
 
 from pyoci import native
-from pyoci.errors import NotFoundError, OCIError, StateError, UsageError
+from pyoci.errors import KernelError, NotFoundError, OCIError, StateError, UsageError
 from pyoci.paths import absolute, decode, is_directory, is_link, make_folders, remove_tree
 from pyoci.procfs import in_user_namespace
 from pyoci.spec import jsontext
@@ -27,6 +27,8 @@ STATE = "state.json"
 _FIRST = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_+")
 _OTHER = _FIRST | frozenset(".-")
 _FRESH = 200_000_000  # nanoseconds
+# What is no fault of the state file, so that it is not to be removed for it.
+_CALLERS = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EACCES, errno.EIO)
 _MAX_ID = 255  # a file name (NAME_MAX)
 
 
@@ -237,6 +239,7 @@ class Entry:
 
         Raises:
             StateError: there is none, or it is unreadable.
+            KernelError: the caller cannot read it now.
         """
         where = f"{self.dir_path}/{STATE}"
         try:
@@ -244,6 +247,9 @@ class Entry:
         except FileNotFoundError:
             raise _unreadable(where, "no such file or directory") from None
         except OSError as e:
+            if e.errno in _CALLERS:
+                why = native.errno_text(e.errno)
+                raise KernelError("cannot read the container's state", errno=e.errno, where=where, why=why) from None
             raise _unreadable(where, (e.strerror or "").lower()) from None
 
     def stamp(self) -> Stamp:

@@ -351,6 +351,15 @@ class Creation:
         if self.entry is not None:
             self.entry.remove()
 
+    def forgotten(self) -> bool:
+        """Whether nothing was written down yet, and the state directory could be removed: without an fd, if there are none."""
+        try:
+            if self.entry is not None:
+                posix.rmdir(self.entry.dir_path)
+            return self.entry is not None
+        except OSError:
+            return False
+
 
 def create(request: CreateRequest, creation: Creation | None = None) -> int:
     """Create a container up to its start gate.
@@ -375,10 +384,13 @@ def create(request: CreateRequest, creation: Creation | None = None) -> int:
         try:
             c.undo()
         except (OCIError, OSError) as second:
-            # the first error is what its reader can do something about
-            rest = f"not all of it could be undone ({second}): pyoci delete --force {request.id}"
-            if isinstance(e, OCIError):
-                e.todo = f"{e.todo}; {rest}" if e.todo else rest
+            if not c.forgotten():
+                # the first error is what its reader can do something about
+                rest = f"not all of it could be undone ({second}): pyoci delete --force {request.id}"
+                if isinstance(e, OCIError):
+                    e.todo = f"{e.todo}; {rest}" if e.todo else rest
+                else:
+                    e.add_note(rest)
         except BaseException:  # an interrupt: what it broke off, and what was still to be done
             c.undo()
             raise

@@ -9,9 +9,10 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, NotRequired, TypeAlias, TypedDict, cast
 
-from pyoci import paths
+from pyoci import arguments
+from pyoci.arguments import PathLike
 from pyoci.blocks import Blocks
-from pyoci.cli.signals import signal_number
+from pyoci.edge import told
 from pyoci.errors import ConfigError, HookError, KernelError, NotFoundError, OCIError, StateError, UsageError
 from pyoci.hosted import Held, HostedCreation, HostedExecution, others, plain, warn
 from pyoci.known import Known
@@ -27,10 +28,9 @@ from pyoci.lifecycle.signal_ import kill_found
 from pyoci.lifecycle.start import start_found
 from pyoci.lifecycle.update import update_found
 from pyoci.process import SIGTERM, Handles, Process, Waitable
-from pyoci.state import Entry, Stamp, State, Store, check_id, default_root
+from pyoci.state import Entry, Stamp, State, Store, default_root
 from pyoci.stdio import DEVNULL, PIPE, STDOUT, Stdio, StdioLike
 
-PathLike: TypeAlias = str | os.PathLike[str]
 Status: TypeAlias = Literal["creating", "created", "running", "paused", "stopped"]
 
 
@@ -64,7 +64,7 @@ class Runtime:
     ) -> None:
         if cgroup_manager not in ("cgroupfs", "systemd", "disabled"):
             raise ValueError(f"cgroup_manager is {cgroup_manager!r}, neither 'cgroupfs', 'systemd' nor 'disabled'")
-        self._root = paths.absolute(default_root() if root is None else os.fspath(root))
+        self._root = arguments.absolute(default_root() if root is None else root, "root")
         self._cgroup_manager = cgroup_manager
         self._blocks = Blocks()
         self._known = Known()
@@ -113,22 +113,23 @@ class Runtime:
             TypeError, ValueError: the arguments make no sense.
             OCIError: it was refused, or it failed; nothing is left behind.
         """
-        check_id(id)
+        id = arguments.container_id(id)
         if bundle is None and config is None:
             raise TypeError("create() needs bundle=, or config= with rootfs=")
-        request = CreateRequest(self._root, id, "" if bundle is None else _folder(os.fspath(bundle)))
+        request = CreateRequest(self._root, id, arguments.folder(bundle, "bundle"))
         request.cgroup_manager = self._cgroup_manager
         request.systemd_cgroup = self._cgroup_manager == "systemd"
-        request.pid_file = "" if pid_file is None else paths.absolute(os.fspath(pid_file))
+        request.pid_file = arguments.absolute(pid_file, "pid_file")
         request.no_pivot = no_pivot
         request.no_new_keyring = no_new_keyring
-        request.userns_remap = userns_remap
+        request.userns_remap = None if userns_remap is None else arguments.text(userns_remap, "userns_remap")
         document = None if config is None else plain(dict(config), "")
-        root = "" if rootfs is None else paths.absolute(os.fspath(rootfs))
+        root = arguments.absolute(rootfs, "rootfs")
+        terminal = arguments.flag(terminal, "terminal")
         files = Stdio(stdin, stdout, stderr)
         creation = HostedCreation(request, document, root, terminal, files, self._known)
         try:
-            create(request, creation)
+            told(create)(request, creation)
             assert creation.state is not None
             container = Container(self, id, (creation.state, creation.stamp), creation.held, files)
             self._blocks.add(container)
@@ -138,6 +139,7 @@ class Runtime:
             files.close()
             raise
 
+    @told
     def get(self, id: str) -> Container:
         """Find a container, whoever created it.
 
@@ -145,7 +147,8 @@ class Runtime:
             NotFoundError: it does not exist.
             StateError: its state is unreadable.
         """
-        with Found(self._root, id) as found:
+        with Found(self._root, arguments.container_id(id)) as found:
+            id = found.entry.id
             held = Handles()
             try:
                 held.pidfd = found.pidfd()
@@ -153,6 +156,7 @@ class Runtime:
                 pass
             return Container(self, id, (found.state, found.stamp), held, Stdio())
 
+    @told
     def list(self) -> list[Container]:
         """All containers below the state root, by id; one whose state is unreadable, too."""
 
@@ -213,6 +217,7 @@ class Container(Waitable):
         """Path of its bundle."""
         return self._known[0].bundle if self._known else ""
 
+    @told
     def _open(self) -> Found:
         known = self._known
         if known is None:
@@ -237,6 +242,7 @@ class Container(Waitable):
         return fd
 
     @property
+    @told
     def state(self) -> ContainerState:
         """Its state now (runtime-spec runtime, "State").
 
@@ -247,16 +253,19 @@ class Container(Waitable):
             return cast("ContainerState", document(found))
 
     @property
+    @told
     def status(self) -> Status:
         """creating, created, running, paused or stopped; raises as `state` does."""
         with self._open() as found:
             return cast("Status", found.status())
 
+    @told
     def pids(self) -> list[int]:
         """Pids of all its processes, in this program's pid namespace; raises as `state` does."""
         with self._open() as found:
             return pids_found(found)
 
+    @told
     def start(self) -> None:
         """Run its program.
 
@@ -269,6 +278,7 @@ class Container(Waitable):
             start_found(found, warn)
             self._known = (found.state, found.stamp)
 
+    @told
     def kill(self, signal: int | str = SIGTERM, *, all: bool = False) -> None:
         """Signal it.
 
@@ -280,10 +290,11 @@ class Container(Waitable):
             StateError: it is not running (not raised with `all`).
             UsageError: there is no such signal.
         """
-        number = signal_number(str(int(signal)) if isinstance(signal, int) else signal)
+        number = arguments.signal(signal)
         with self._open() as found:
             kill_found(found, number, all)
 
+    @told
     def pause(self) -> None:
         """Stop its processes from running.
 
@@ -293,6 +304,7 @@ class Container(Waitable):
         with self._open() as found:
             pause_found(found)
 
+    @told
     def resume(self) -> None:
         """Let its processes go on.
 
@@ -302,6 +314,7 @@ class Container(Waitable):
         with self._open() as found:
             resume_found(found)
 
+    @told
     def update(self, resources: Mapping[str, Any]) -> None:
         """Change its limits, all that are named or none.
 
@@ -318,6 +331,7 @@ class Container(Waitable):
         with self._open() as found:
             update_found(found, changes)
 
+    @told
     def stats(self) -> dict[str, Any]:
         """What it uses now, as the data of `pyoci events --stats`: "cpu", "memory", "pids", "blkio" and others.
 
@@ -369,7 +383,8 @@ class Container(Waitable):
             OCIError: it was refused, or its program could not be run; nothing is left behind.
         """
         request = ExecRequest(self._runtime.root, self._id)
-        request.pid_file = "" if pid_file is None else paths.absolute(os.fspath(pid_file))
+        request.pid_file = arguments.absolute(pid_file, "pid_file")
+        terminal = arguments.flag(terminal, "terminal")
         if process is not None:
             if args is not None or env or cwd is not None or user is not None or additional_gids or cap or no_new_privs:
                 raise TypeError("exec() takes either process=, or args and what changes the container's own process")
@@ -381,23 +396,24 @@ class Container(Waitable):
                 raise TypeError("exec() needs a list of program and arguments")
             request.args = [plain(word, f"args[{i}]") for i, word in enumerate(args)]
             request.tty = bool(terminal)
-            request.env = [f"{k}={v}" for k, v in env.items()] if isinstance(env, Mapping) else list(env)
-            request.cwd = cwd or ""
-            request.user = _user(user)
-            request.additional_gids = list(additional_gids)
-            request.cap = list(cap)
+            request.env = arguments.variables(env)
+            request.cwd = "" if cwd is None else arguments.text(cwd, "cwd")
+            request.user = arguments.user(user)
+            request.additional_gids = arguments.group_ids(additional_gids)
+            request.cap = arguments.texts(cap, "cap")
             request.no_new_privs = no_new_privs or None
         files = Stdio(stdin, stdout, stderr)
         execution = HostedExecution(request, files)
         try:
             with self._open() as found:
-                execution.run(found)
+                told(execution.run)(found)
             return Process(execution.pid, execution.held, files)
         except BaseException:
             execution.abandon()
             files.close()
             raise
 
+    @told
     def delete(self, *, force: bool = False) -> None:
         """Remove it. Its pidfd, exit status and pipes stay with this object until `close`.
 
@@ -439,26 +455,6 @@ class Container(Waitable):
 
     def __repr__(self) -> str:
         return f"<pyoci.Container {self._id} pid {self._pid}>"
-
-
-def _folder(path: str) -> str:
-    """A bundle's path without symbolic links; create says what is wrong with one that is not there."""
-    try:
-        return paths.real(path)
-    except OSError:
-        return paths.absolute(path)
-
-
-def _user(user: str | int | tuple[int, int] | None) -> str:
-    """The user as the flag of `exec` takes it."""
-    from pyoci.cli.verb_exec import user as checked
-
-    if user is None:
-        return ""
-    if isinstance(user, tuple):
-        uid, gid = user
-        return checked(f"{uid}:{gid}")
-    return checked(str(user))
 
 
 __all__ = [

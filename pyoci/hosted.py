@@ -60,11 +60,11 @@ def plain(value: object, path: str, depth: int = 0) -> Any:
     if isinstance(value, int):
         if abs(value) >= 10**jsontext.DIGITS:
             raise _refused(f"a number of more than {jsontext.DIGITS} digits", path)
-        return int(value)
+        return int.__int__(value)
     if isinstance(value, float):
         if value != value or value in (float("inf"), float("-inf")):
             raise _refused(f"{value} is not JSON", path)
-        return float(value)
+        return float.__float__(value)
     if depth >= jsontext.DEPTH:
         raise _refused(f"nested deeper than {jsontext.DEPTH} levels", path[:80])
     if isinstance(value, dict):
@@ -87,7 +87,7 @@ def _text(value: str, path: str) -> str:
             raise _refused("a lone surrogate (\\ud800 to \\udfff) in a string", path) from None
     if "\0" in value:
         raise _refused("a NUL character in a string", path)
-    return str(value)
+    return str.__str__(value)  # of an enum with strings str() gives the name
 
 
 def _refused(why: str, path: str) -> ConfigError:

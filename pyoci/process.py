@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from threading import Lock
-from typing import IO
+from typing import IO, NoReturn
 
-from pyoci import native
-from pyoci.cli.signals import signal_number
+from pyoci import arguments, native
+from pyoci.edge import told
 from pyoci.errors import OCIError, StateError
 from pyoci.lifecycle.ended import exit_code, has_ended
 from pyoci.stdio import Stdio
@@ -38,6 +38,9 @@ class Handles:
 
     def __del__(self) -> None:
         self.close()
+
+
+_PATIENCE = 10.0  # seconds
 
 
 class Waitable:
@@ -100,6 +103,7 @@ class Waitable:
         if self._closed:
             raise ValueError(f"{self!r} is closed")
 
+    @told
     def _need_pidfd(self) -> None:
         """Have a pidfd; without the lock while it is opened, as that looks at the container's state."""
         self._check_open()
@@ -125,6 +129,7 @@ class Waitable:
         """The same as `fileno()`."""
         return self.fileno()
 
+    @told
     def wait(self, timeout: float | None = None) -> int:
         """Wait until it has ended.
 
@@ -179,8 +184,9 @@ class Waitable:
         """The same as `poll()`."""
         return self.poll()
 
+    @told
     def _signal(self, signal: int | str) -> None:
-        number = signal_number(str(int(signal)) if isinstance(signal, int) else signal)
+        number = arguments.signal(signal)
         fd = self.fileno()
         if has_ended(fd, 0):
             raise StateError(f"process {self._pid} not running")
@@ -190,6 +196,9 @@ class Waitable:
             raise StateError(f"process {self._pid} not running") from None
         except OSError as e:
             raise OCIError(f"cannot send signal {number}", why=native.errno_text(e.errno or 0)) from None
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(f"{self!r} cannot be copied: a copy would close its files")
 
     def close(self) -> None:
         """Close the pidfd, the pipes and the terminal; the process goes on. Its exit status stays if it has ended."""
@@ -209,7 +218,8 @@ class Process(Waitable):
     """A further process in a container, from `Container.exec`.
 
     As a context manager it closes its standard input at the end of the block and waits; if an exception leaves
-    the block, it is killed first.
+    the block, it is killed first, and waited for no longer than ten seconds: what was killed in a container that is
+    paused by cgroup v1 ends only when that is resumed.
     """
 
     def kill(self, signal: int | str = SIGTERM) -> None:
@@ -235,7 +245,10 @@ class Process(Waitable):
                 except StateError:
                     pass
             self._files.close()
-            self.wait()
+            if kind is None:
+                self.wait()
+            else:
+                has_ended(self._held.pidfd, _PATIENCE)
         finally:
             self.close()
 

@@ -85,9 +85,12 @@ class Stdio:
                 return self._open(name, DEVNULL)  # as stdout then is (native, child)
         else:
             fd = value if isinstance(value, int) else _fileno(name, value)
-            if fd < 0:
+            if not 0 <= fd < 1 << 31:
                 raise ValueError(f"{name}={fd} is neither a file descriptor nor a constant for {name}")
-            self._copy(fd)
+            try:
+                self._copy(fd)
+            except OSError as e:
+                raise OSError(e.errno, f"{name}={fd}: {os.strerror(e.errno or 0)}") from None
         return None
 
     def _copy(self, fd: int) -> None:

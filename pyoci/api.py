@@ -51,7 +51,8 @@ class ContainerState(TypedDict):
 class Runtime:
     """Makes and finds containers. Safe for use by several threads.
 
-    As a context manager it deletes, with force, the containers that were created through it within the block.
+    As a context manager it deletes, with force, the containers that were created through it within the block: by the
+    thread whose block it is, or by one that is in no block of its own.
 
     Args:
         root: folder of the container states, shared with the command line; default as there: /run/pyoci, or

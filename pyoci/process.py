@@ -201,7 +201,10 @@ class Waitable:
         raise TypeError(f"{self!r} cannot be copied: a copy would close its files")
 
     def close(self) -> None:
-        """Close the pidfd, the pipes and the terminal; the process goes on. Its exit status stays if it has ended."""
+        """Close the pidfd, the pipes and the terminal; the process goes on. Its exit status stays if it has ended.
+
+        What `stdin` still buffers is written first, which may wait for the process to read.
+        """
         try:
             self._files.close()
             if self._held.pidfd >= 0:

@@ -34,6 +34,12 @@ class _Writer:
         if fd >= 0:
             posix.close(fd)
 
+    def __del__(self) -> None:
+        try:
+            self.__exit__()
+        except AttributeError:
+            pass  # its making was interrupted
+
     def write(self, path: str, value: str) -> None:
         if path != self._path:
             self.__exit__()

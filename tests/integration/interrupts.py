@@ -17,6 +17,7 @@ from typing import Any
 from tests.conftest import REPO
 
 PACKAGE = f"{REPO}/pyoci/"
+CALLS = {"CALL", "CALL_KW", "CALL_FUNCTION_EX"}
 MADE_BY_C = {"__init__", "__new__"}  # a class that is called is not written in Python
 
 
@@ -84,7 +85,7 @@ class Places:
             name = dis.opname[frame.f_code.co_code[last]] if last >= 0 else ""
             called = self._called.pop(frame, False)
             self._last[frame] = frame.f_lasti
-            passes = (name.startswith("CALL") and not called) or name.startswith("JUMP_BACKWARD")
+            passes = (name in CALLS and not called) or name.startswith("JUMP_BACKWARD")
             if passes and _handler(frame.f_code, last) == _handler(frame.f_code, frame.f_lasti):
                 self._place(frame)
         elif event == "return":

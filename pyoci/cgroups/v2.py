@@ -162,7 +162,7 @@ class V2Driver(Group):
             return
         from pyoci.cgroups.devicefilter import program
 
-        fd = posix.open(self.directory, posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC)
+        (fd,) = map(posix.open, (self.directory,), (posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC,))
         try:
             if again:
                 from pyoci.cgroups.deviceprograms import replace
@@ -258,7 +258,7 @@ class V2Driver(Group):
         import time
         from select import POLLPRI, poll
 
-        fd = posix.open(f"{self.directory}/cgroup.events", posix.O_RDONLY | posix.O_CLOEXEC)
+        (fd,) = map(posix.open, (f"{self.directory}/cgroup.events",), (posix.O_RDONLY | posix.O_CLOEXEC,))
         try:
             write(f"{self.directory}/cgroup.freeze", "1")
             waiter = poll()

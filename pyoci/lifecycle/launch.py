@@ -216,7 +216,7 @@ class Launch:
 
     def pid_inside(self) -> int:
         """The pid as the process itself sees it: the last of proc(5), NSpid."""
-        fd = posix.open(f"/proc/{self.pid}/status", posix.O_RDONLY | posix.O_CLOEXEC)
+        (fd,) = map(posix.open, (f"/proc/{self.pid}/status",), (posix.O_RDONLY | posix.O_CLOEXEC,))
         try:
             text = posix.read(fd, 1 << 16)
         finally:

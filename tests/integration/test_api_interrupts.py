@@ -11,8 +11,11 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from pyoci import DEVNULL, PIPE, Container, Runtime, StateError
-from tests.conftest import Bundle, Bundles, snapshot
+from tests.conftest import SYSTEMD, Bundle, Bundles, snapshot
 from tests.integration.interrupts import Interrupted, Places
+
+# A scope goes with its processes; when that is, is systemd's to say.
+pytestmark = pytest.mark.skipif(SYSTEMD, reason="shown with the cgroupfs driver")
 
 EVERY = 31  # a sample of the places; a prime, so that no loop is always met at the same one
 

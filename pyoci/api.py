@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from threading import Lock
 from typing import Any, Literal, NotRequired, TypeAlias, TypedDict, cast
 
-from pyoci import paths
-from pyoci.cli.signals import signal_number
+from pyoci import arguments
+from pyoci.arguments import PathLike
+from pyoci.blocks import Blocks
+from pyoci.edge import told
 from pyoci.errors import ConfigError, HookError, KernelError, NotFoundError, OCIError, StateError, UsageError
-from pyoci.hosted import Held, HostedCreation, HostedExecution, plain, warn
+from pyoci.hosted import Held, HostedCreation, HostedExecution, others, plain, warn
 from pyoci.known import Known
 from pyoci.lifecycle.container import Found
 from pyoci.lifecycle.create import create
@@ -26,11 +27,10 @@ from pyoci.lifecycle.request import CreateRequest, ExecRequest
 from pyoci.lifecycle.signal_ import kill_found
 from pyoci.lifecycle.start import start_found
 from pyoci.lifecycle.update import update_found
-from pyoci.process import SIGTERM, Process, Waitable
-from pyoci.state import Stamp, State, check_id, default_root
+from pyoci.process import SIGTERM, Handles, Process, Waitable
+from pyoci.state import Entry, Stamp, State, Store, default_root
 from pyoci.stdio import DEVNULL, PIPE, STDOUT, Stdio, StdioLike
 
-PathLike: TypeAlias = str | os.PathLike[str]
 Status: TypeAlias = Literal["creating", "created", "running", "paused", "stopped"]
 
 
@@ -51,7 +51,8 @@ class ContainerState(TypedDict):
 class Runtime:
     """Makes and finds containers. Safe for use by several threads.
 
-    As a context manager it deletes, with force, the containers that were created through it within the block.
+    As a context manager it deletes, with force, the containers that were created through it within the block: by the
+    thread whose block it is, or by one that is in no block of its own.
 
     Args:
         root: folder of the container states, shared with the command line; default as there: /run/pyoci, or
@@ -64,11 +65,9 @@ class Runtime:
     ) -> None:
         if cgroup_manager not in ("cgroupfs", "systemd", "disabled"):
             raise ValueError(f"cgroup_manager is {cgroup_manager!r}, neither 'cgroupfs', 'systemd' nor 'disabled'")
-        self._root = paths.absolute(default_root() if root is None else os.fspath(root))
+        self._root = arguments.absolute(default_root() if root is None else root, "root")
         self._cgroup_manager = cgroup_manager
-        self._lock = Lock()
-        self._blocks = 0
-        self._made: list[Container] = []
+        self._blocks = Blocks()
         self._known = Known()
 
     @property
@@ -115,32 +114,33 @@ class Runtime:
             TypeError, ValueError: the arguments make no sense.
             OCIError: it was refused, or it failed; nothing is left behind.
         """
-        check_id(id)
+        id = arguments.container_id(id)
         if bundle is None and config is None:
             raise TypeError("create() needs bundle=, or config= with rootfs=")
-        request = CreateRequest(self._root, id, "" if bundle is None else _folder(os.fspath(bundle)))
+        request = CreateRequest(self._root, id, arguments.folder(bundle, "bundle"))
         request.cgroup_manager = self._cgroup_manager
         request.systemd_cgroup = self._cgroup_manager == "systemd"
-        request.pid_file = "" if pid_file is None else paths.absolute(os.fspath(pid_file))
+        request.pid_file = arguments.absolute(pid_file, "pid_file")
         request.no_pivot = no_pivot
         request.no_new_keyring = no_new_keyring
-        request.userns_remap = userns_remap
+        request.userns_remap = None if userns_remap is None else arguments.text(userns_remap, "userns_remap")
         document = None if config is None else plain(dict(config), "")
-        root = "" if rootfs is None else paths.absolute(os.fspath(rootfs))
+        root = arguments.absolute(rootfs, "rootfs")
+        terminal = arguments.flag(terminal, "terminal")
         files = Stdio(stdin, stdout, stderr)
         creation = HostedCreation(request, document, root, terminal, files, self._known)
         try:
-            create(request, creation)
+            told(create)(request, creation)
+            assert creation.state is not None
+            container = Container(self, id, (creation.state, creation.stamp), creation.held, files)
+            self._blocks.add(container)
+            return container
         except BaseException:
+            creation.abandon()
             files.close()
             raise
-        assert creation.state is not None
-        container = Container(self, id, (creation.state, creation.stamp), creation.pidfd, creation.status_fd, files)
-        with self._lock:
-            if self._blocks:
-                self._made.append(container)
-        return container
 
+    @told
     def get(self, id: str) -> Container:
         """Find a container, whoever created it.
 
@@ -148,45 +148,38 @@ class Runtime:
             NotFoundError: it does not exist.
             StateError: its state is unreadable.
         """
-        with Found(self._root, id) as found:
+        with Found(self._root, arguments.container_id(id)) as found:
+            id = found.entry.id
+            held = Handles()
             try:
-                pidfd = found.pidfd()
+                held.pidfd = found.pidfd()
             except StateError:  # it has ended
-                pidfd = -1
-            return Container(self, id, (found.state, found.stamp), pidfd, -1, Stdio())
+                pass
+            return Container(self, id, (found.state, found.stamp), held, Stdio())
 
+    @told
     def list(self) -> list[Container]:
         """All containers below the state root, by id; one whose state is unreadable, too."""
 
         def at(found: Found) -> Container:
-            return Container(self, found.entry.id, (found.state, found.stamp), -1, -1, Stdio())
+            return Container(self, found.entry.id, (found.state, found.stamp), Handles(), Stdio())
 
-        return look(self._root, at, lambda id: Container(self, id, None, -1, -1, Stdio()))
+        def unknown(id: str) -> Container:
+            container = Container(self, id, None, Handles(), Stdio())
+            try:
+                container._place = Store(self._root).open(id)
+            except StateError:
+                pass
+            return container
 
-    def _forget(self, container: Container) -> None:
-        with self._lock:
-            if container in self._made:
-                self._made.remove(container)
+        return look(self._root, at, unknown)
 
     def __enter__(self) -> Runtime:
-        with self._lock:
-            self._blocks += 1
+        self._blocks.begin()
         return self
 
     def __exit__(self, *_: object) -> None:
-        with self._lock:
-            self._blocks -= 1
-            made, self._made = (self._made, []) if not self._blocks else ([], self._made)
-        errors: list[Exception] = []
-        for container in made:
-            try:
-                container.__exit__()
-            except OCIError as e:
-                errors.append(e)
-        if len(errors) == 1:
-            raise errors[0]
-        if errors:
-            raise ExceptionGroup("some containers could not be deleted", errors)
+        self._blocks.end()
 
     def __repr__(self) -> str:
         return f"<pyoci.Runtime {self._root}>"
@@ -204,14 +197,16 @@ class Container(Waitable):
         runtime: Runtime,
         id: str,
         known: tuple[State, Stamp] | None,
-        pidfd: int,
-        status_fd: int,
+        held: Handles,
         files: Stdio,
     ) -> None:
-        super().__init__(known[0].pid if known else 0, pidfd, status_fd, files)
+        super().__init__(known[0].pid if known else 0, held, files)
         self._runtime = runtime
         self._id = id
         self._known = known
+        self._place: Entry | None = (
+            None  # of one whose state was unreadable: held open, so that no other is taken for it
+        )
 
     @property
     def id(self) -> str:
@@ -223,21 +218,32 @@ class Container(Waitable):
         """Path of its bundle."""
         return self._known[0].bundle if self._known else ""
 
+    @told
     def _open(self) -> Found:
         known = self._known
         if known is None:
-            return Found(self._runtime.root, self._id)
-        with self._lock:
-            pidfd = os.dup(self._pidfd) if self._pidfd >= 0 else -1
-        found = Held(self._runtime.root, self._id, known, pidfd)
+            found = Found(self._runtime.root, self._id)
+            self._check_place(found.entry)
+            self._pid = found.state.pid
+        else:
+            found = Held(self._runtime.root, self._id, known, self._copy_pidfd())
         self._known = (found.state, found.stamp)
         return found
 
+    def _check_place(self, entry: Entry) -> None:
+        if self._place is not None and not os.path.sameopenfile(self._place.fd, entry.fd):
+            entry.close()
+            raise others(entry.dir_path)
+
     def _open_pidfd(self) -> int:
-        with Found(self._runtime.root, self._id, self._known) as found:
-            return found.pidfd()
+        held = Handles()
+        with self._open() as found:
+            held.pidfd = found.pidfd()
+        fd, held.pidfd = held.pidfd, -1
+        return fd
 
     @property
+    @told
     def state(self) -> ContainerState:
         """Its state now (runtime-spec runtime, "State").
 
@@ -248,16 +254,19 @@ class Container(Waitable):
             return cast("ContainerState", document(found))
 
     @property
+    @told
     def status(self) -> Status:
         """creating, created, running, paused or stopped; raises as `state` does."""
         with self._open() as found:
             return cast("Status", found.status())
 
+    @told
     def pids(self) -> list[int]:
         """Pids of all its processes, in this program's pid namespace; raises as `state` does."""
         with self._open() as found:
             return pids_found(found)
 
+    @told
     def start(self) -> None:
         """Run its program.
 
@@ -270,6 +279,7 @@ class Container(Waitable):
             start_found(found, warn)
             self._known = (found.state, found.stamp)
 
+    @told
     def kill(self, signal: int | str = SIGTERM, *, all: bool = False) -> None:
         """Signal it.
 
@@ -281,10 +291,11 @@ class Container(Waitable):
             StateError: it is not running (not raised with `all`).
             UsageError: there is no such signal.
         """
-        number = signal_number(str(int(signal)) if isinstance(signal, int) else signal)
+        number = arguments.signal(signal)
         with self._open() as found:
             kill_found(found, number, all)
 
+    @told
     def pause(self) -> None:
         """Stop its processes from running.
 
@@ -294,6 +305,7 @@ class Container(Waitable):
         with self._open() as found:
             pause_found(found)
 
+    @told
     def resume(self) -> None:
         """Let its processes go on.
 
@@ -303,6 +315,7 @@ class Container(Waitable):
         with self._open() as found:
             resume_found(found)
 
+    @told
     def update(self, resources: Mapping[str, Any]) -> None:
         """Change its limits, all that are named or none.
 
@@ -319,6 +332,7 @@ class Container(Waitable):
         with self._open() as found:
             update_found(found, changes)
 
+    @told
     def stats(self) -> dict[str, Any]:
         """What it uses now, as the data of `pyoci events --stats`: "cpu", "memory", "pids", "blkio" and others.
 
@@ -370,7 +384,8 @@ class Container(Waitable):
             OCIError: it was refused, or its program could not be run; nothing is left behind.
         """
         request = ExecRequest(self._runtime.root, self._id)
-        request.pid_file = "" if pid_file is None else paths.absolute(os.fspath(pid_file))
+        request.pid_file = arguments.absolute(pid_file, "pid_file")
+        terminal = arguments.flag(terminal, "terminal")
         if process is not None:
             if args is not None or env or cwd is not None or user is not None or additional_gids or cap or no_new_privs:
                 raise TypeError("exec() takes either process=, or args and what changes the container's own process")
@@ -382,22 +397,24 @@ class Container(Waitable):
                 raise TypeError("exec() needs a list of program and arguments")
             request.args = [plain(word, f"args[{i}]") for i, word in enumerate(args)]
             request.tty = bool(terminal)
-            request.env = [f"{k}={v}" for k, v in env.items()] if isinstance(env, Mapping) else list(env)
-            request.cwd = cwd or ""
-            request.user = _user(user)
-            request.additional_gids = list(additional_gids)
-            request.cap = list(cap)
+            request.env = arguments.variables(env)
+            request.cwd = "" if cwd is None else arguments.text(cwd, "cwd")
+            request.user = arguments.user(user)
+            request.additional_gids = arguments.group_ids(additional_gids)
+            request.cap = arguments.texts(cap, "cap")
             request.no_new_privs = no_new_privs or None
         files = Stdio(stdin, stdout, stderr)
         execution = HostedExecution(request, files)
         try:
             with self._open() as found:
-                execution.run(found)
+                told(execution.run)(found)
+            return Process(execution.pid, execution.held, files)
         except BaseException:
+            execution.abandon()
             files.close()
             raise
-        return Process(execution.pid, execution.pidfd, execution.status_fd, files)
 
+    @told
     def delete(self, *, force: bool = False) -> None:
         """Remove it. Its pidfd, exit status and pipes stay with this object until `close`.
 
@@ -414,11 +431,19 @@ class Container(Waitable):
             if not force:
                 raise
             if not isinstance(e, NotFoundError):
-                delete(self._runtime.root, self._id, True)
+                self._delete_unreadable()
         else:
             with found:
                 delete_found(found, force, warn)
-        self._runtime._forget(self)
+        self._runtime._blocks.forget(self)
+
+    def _delete_unreadable(self) -> None:
+        try:
+            with Store(self._runtime.root).open(self._id) as entry:
+                self._check_place(entry)
+        except NotFoundError:
+            return
+        delete(self._runtime.root, self._id, True)
 
     def __enter__(self) -> Container:
         return self
@@ -431,26 +456,6 @@ class Container(Waitable):
 
     def __repr__(self) -> str:
         return f"<pyoci.Container {self._id} pid {self._pid}>"
-
-
-def _folder(path: str) -> str:
-    """A bundle's path without symbolic links; create says what is wrong with one that is not there."""
-    try:
-        return paths.real(path)
-    except OSError:
-        return paths.absolute(path)
-
-
-def _user(user: str | int | tuple[int, int] | None) -> str:
-    """The user as the flag of `exec` takes it."""
-    from pyoci.cli.verb_exec import user as checked
-
-    if user is None:
-        return ""
-    if isinstance(user, tuple):
-        uid, gid = user
-        return checked(f"{uid}:{gid}")
-    return checked(str(user))
 
 
 __all__ = [

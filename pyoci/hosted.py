@@ -11,6 +11,7 @@ from pyoci.errors import ConfigError, NotFoundError
 from pyoci.known import Known
 from pyoci.lifecycle.container import Found
 from pyoci.lifecycle.create import Creation
+from pyoci.lifecycle.delete import delete
 from pyoci.lifecycle.ended import has_ended
 from pyoci.lifecycle.exec_ import Execution
 from pyoci.lifecycle.launch import Launch, write_pid_file
@@ -18,11 +19,13 @@ from pyoci.lifecycle.request import CreateRequest, ExecRequest
 from pyoci.plan.context import section
 from pyoci.plan.facts import Options
 from pyoci.plan.ops import LaunchPlan
-from pyoci.process import SIGKILL
+from pyoci.process import SIGKILL, Handles
 from pyoci.spec import jsontext
 from pyoci.spec.reader import Obj
 from pyoci.state import Stamp, State
 from pyoci.stdio import Stdio
+
+_PATIENCE = 10.0  # seconds
 
 
 def warn(text: str) -> None:
@@ -57,11 +60,11 @@ def plain(value: object, path: str, depth: int = 0) -> Any:
     if isinstance(value, int):
         if abs(value) >= 10**jsontext.DIGITS:
             raise _refused(f"a number of more than {jsontext.DIGITS} digits", path)
-        return int(value)
+        return int.__int__(value)
     if isinstance(value, float):
         if value != value or value in (float("inf"), float("-inf")):
             raise _refused(f"{value} is not JSON", path)
-        return float(value)
+        return float.__float__(value)
     if depth >= jsontext.DEPTH:
         raise _refused(f"nested deeper than {jsontext.DEPTH} levels", path[:80])
     if isinstance(value, dict):
@@ -84,7 +87,7 @@ def _text(value: str, path: str) -> str:
             raise _refused("a lone surrogate (\\ud800 to \\udfff) in a string", path) from None
     if "\0" in value:
         raise _refused("a NUL character in a string", path)
-    return str(value)
+    return str.__str__(value)  # of an enum with strings str() gives the name
 
 
 def _refused(why: str, path: str) -> ConfigError:
@@ -92,7 +95,7 @@ def _refused(why: str, path: str) -> ConfigError:
 
 
 class HostedCreation(Creation):
-    """One create for a program; afterwards pidfd, status_fd and stamp are the container's.
+    """One create for a program; afterwards `held` and `stamp` are the container's.
 
     Args:
         request: what to create.
@@ -121,8 +124,7 @@ class HostedCreation(Creation):
         self.files = files
         self.known = known
         self.stdio = files.child
-        self.pidfd = -1
-        self.status_fd = -1
+        self.held = Handles()
         self.stamp: Stamp = (0, 0, 0)
 
     def hierarchies(self) -> Hierarchies:
@@ -165,7 +167,7 @@ class HostedCreation(Creation):
 
     def keep(self, launch: Launch) -> None:
         self.files.settle()
-        self.pidfd, self.status_fd = launch.take()
+        self.held.pidfd, self.held.status_fd = launch.take()
 
     def _created(self, pid: int) -> None:
         super()._created(pid)
@@ -173,17 +175,20 @@ class HostedCreation(Creation):
         self.stamp = self.entry.stamp()
 
     def undo(self) -> None:
-        if self.pidfd >= 0:  # it was taken from the launch already
-            native.send_signal(self.pidfd, SIGKILL)
-            has_ended(self.pidfd)
-        for fd in (self.pidfd, self.status_fd):
-            if fd >= 0:
-                os.close(fd)
+        _end(self.held)  # if it was taken from the launch already
         super().undo()
+
+    def abandon(self) -> None:
+        """It is made, and nobody will get it."""
+        if self.held.pidfd >= 0:
+            if self.entry is not None:
+                self.entry.close()  # and with it the lock
+            delete(self.request.root, self.request.id, True)
+            self.held.close()
 
 
 class HostedExecution(Execution):
-    """One exec for a program; afterwards pid, pidfd and status_fd are the process's.
+    """One exec for a program; afterwards `pid` and `held` are the process's.
 
     Args:
         request: what to run.
@@ -197,8 +202,7 @@ class HostedExecution(Execution):
         self.files = files
         self.stdio = files.child
         self.pid = 0
-        self.pidfd = -1
-        self.status_fd = -1
+        self.held = Handles()
 
     def terminal(self) -> None:
         self.console_fd = self.files.console()
@@ -208,8 +212,29 @@ class HostedExecution(Execution):
         if self.request.pid_file:
             write_pid_file(self.request.pid_file, launch.pid)
         self.pid = launch.pid
-        self.pidfd, self.status_fd = launch.take()
+        self.held.pidfd, self.held.status_fd = launch.take()
         return 0
+
+    def abandon(self) -> None:
+        """It runs, and nobody will get it."""
+        _end(self.held)
+
+
+def _end(held: Handles) -> None:
+    """Kill a process, if it is there, and let go of it."""
+    if held.pidfd >= 0:
+        try:
+            native.send_signal(held.pidfd, SIGKILL)
+        except ProcessLookupError:
+            pass
+        else:
+            has_ended(held.pidfd, _PATIENCE)
+    held.close()
+
+
+def others(where: str) -> NotFoundError:
+    """The error of a container whose place another one has."""
+    return NotFoundError("container does not exist", where=where, why="its id is another's now")
 
 
 class Held(Found):
@@ -219,7 +244,7 @@ class Held(Found):
         root: state root.
         id: container id.
         known: its state as last read or written, and the stamp of that version.
-        pidfd: of init, or -1; closed with this.
+        held: a pidfd of init, or none; closed with this.
 
     Raises:
         StateError: it does not exist any more.
@@ -227,28 +252,26 @@ class Held(Found):
 
     __slots__ = ("_held",)
 
-    def __init__(self, root: str, id: str, known: tuple[State, Stamp], pidfd: int) -> None:
-        self._held = pidfd
+    def __init__(self, root: str, id: str, known: tuple[State, Stamp], held: Handles) -> None:
+        self._held = held
         try:
             super().__init__(root, id, known)
         except BaseException:
-            self._close_pidfd()
+            held.close()
             raise
         if self.state.created != known[0].created:
             self.__exit__()
-            raise NotFoundError("container does not exist", where=self.entry.dir_path, why="its id is another's now")
-
-    def _close_pidfd(self) -> None:
-        if self._held >= 0:
-            os.close(self._held)
-            self._held = -1
+            raise others(self.entry.dir_path)
 
     def __exit__(self, *_: object) -> None:
-        self._close_pidfd()
+        self._held.close()
         super().__exit__()
 
     def alive(self) -> bool:
-        return super().alive() if self._held < 0 else not has_ended(self._held, 0)
+        return super().alive() if self._held.pidfd < 0 else not has_ended(self._held.pidfd, 0)
 
     def pidfd(self) -> int:
-        return super().pidfd() if self._held < 0 else os.dup(self._held)
+        if self._held.pidfd < 0:
+            return super().pidfd()
+        (fd,) = map(os.dup, (self._held.pidfd,))
+        return fd

@@ -8,6 +8,7 @@ from threading import Lock
 
 from pyoci.cgroups.hierarchies import Hierarchies, read_hierarchies
 from pyoci.errors import ConfigError
+from pyoci.native import above_stdio
 from pyoci.plan import ops
 from pyoci.plan.compile import compile_create
 from pyoci.plan.facts import HostFacts, Options
@@ -59,15 +60,25 @@ class KnownHierarchies:
     def _watch(self) -> None:
         """Watch from now on."""
         self.close()
-        self._fd = os.open("/proc/self/mountinfo", os.O_RDONLY | os.O_CLOEXEC)
-        st = os.fstat(self._fd)
-        self._file = (st.st_dev, st.st_ino)
+        (self._fd,) = map(os.open, ("/proc/self/mountinfo",), (os.O_RDONLY | os.O_CLOEXEC,))
+        try:
+            if self._fd < 3:
+                fd, self._fd = self._fd, -1
+                self._fd = above_stdio(fd)
+            st = os.fstat(self._fd)
+            self._file = (st.st_dev, st.st_ino)
+        except BaseException:
+            fd, self._fd = self._fd, -1
+            if fd >= 0:
+                os.close(fd)
+            raise
 
     def close(self) -> None:
         """Close the watched file; `get` opens it again."""
-        if self._fd >= 0 and self._ours():
-            os.close(self._fd)
-        self._fd = -1
+        ours = self._ours()
+        fd, self._fd = self._fd, -1
+        if ours:
+            os.close(fd)
 
     def __del__(self) -> None:
         self.close()

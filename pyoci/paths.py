@@ -29,7 +29,7 @@ def is_fifo(mode: int) -> bool:
 
 def read_all(path: str) -> bytes:
     """The whole of a file of the kernel's, which does not tell its size."""
-    fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
+    (fd,) = map(posix.open, (path,), (posix.O_RDONLY | posix.O_CLOEXEC,))
     try:
         return read_rest(fd)
     finally:
@@ -95,7 +95,7 @@ def real(path: str) -> str:
     Raises:
         OSError: there is nothing there, or it may not be reached.
     """
-    fd = posix.open(path, posix.O_PATH | posix.O_CLOEXEC)
+    (fd,) = map(posix.open, (path,), (posix.O_PATH | posix.O_CLOEXEC,))
     try:
         found = posix.readlink(f"/proc/self/fd/{fd}")
         # so ends the name of what was removed while it is held, as the current folder is; or a folder of that name

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from threading import Lock
-from typing import IO
+from typing import IO, NoReturn
 
-from pyoci import native
-from pyoci.cli.signals import signal_number
+from pyoci import arguments, native
+from pyoci.edge import told
 from pyoci.errors import OCIError, StateError
 from pyoci.lifecycle.ended import exit_code, has_ended
 from pyoci.stdio import Stdio
@@ -16,16 +16,42 @@ SIGTERM = 15
 SIGKILL = 9
 
 
+class Handles:
+    """What a process is held by: its pidfd, and its status pipe (native.spawn), or -1.
+
+    They are closed with this object, so that an interrupt loses none of them.
+    """
+
+    pidfd = -1
+    status_fd = -1
+
+    def close(self) -> None:
+        """Close both; another time does nothing."""
+        fds = [self.pidfd, self.status_fd]
+        self.pidfd = self.status_fd = -1
+        try:
+            if fds[0] >= 0:
+                os.close(fds[0])
+        finally:
+            if fds[1] >= 0:
+                os.close(fds[1])
+
+    def __del__(self) -> None:
+        self.close()
+
+
+_PATIENCE = 10.0  # seconds
+
+
 class Waitable:
     """What a container's init and an exec'd process have in common. Safe for use by several threads.
 
     The process is no child of this program: SIGCHLD does not come for it, and `os.wait()` does not find it.
     """
 
-    def __init__(self, pid: int, pidfd: int, status_fd: int, files: Stdio) -> None:
+    def __init__(self, pid: int, held: Handles, files: Stdio) -> None:
         self._pid = pid
-        self._pidfd = pidfd
-        self._status_fd = status_fd
+        self._held = held
         self._code: int | None = None
         self._closed = False
         self._lock = Lock()
@@ -57,7 +83,7 @@ class Waitable:
         return self._files.terminal
 
     def _open_pidfd(self) -> int:
-        """A pidfd for an object that was made without one."""
+        """A pidfd for an object that was made without one; closed by whoever calls."""
         raise NotImplementedError
 
     def fileno(self) -> int:
@@ -68,21 +94,42 @@ class Waitable:
         Raises:
             ValueError: this object is closed.
         """
+        self._need_pidfd()
         with self._lock:
-            return self._own_pidfd()
+            self._check_open()
+            return self._held.pidfd
 
-    def _own_pidfd(self) -> int:
+    def _check_open(self) -> None:
         if self._closed:
             raise ValueError(f"{self!r} is closed")
-        if self._pidfd < 0:
-            self._pidfd = self._open_pidfd()
-        return self._pidfd
+
+    @told
+    def _need_pidfd(self) -> None:
+        """Have a pidfd; without the lock while it is opened, as that looks at the container's state."""
+        self._check_open()
+        if self._held.pidfd >= 0:
+            return
+        new = Handles()
+        new.pidfd = self._open_pidfd()
+        with self._lock:
+            self._check_open()
+            if self._held.pidfd < 0:
+                self._held.pidfd, new.pidfd = new.pidfd, -1
+
+    def _copy_pidfd(self) -> Handles:
+        """A pidfd of the caller's own: another thread may close ours meanwhile."""
+        copy = Handles()
+        with self._lock:
+            if self._held.pidfd >= 0:
+                (copy.pidfd,) = map(os.dup, (self._held.pidfd,))
+        return copy
 
     @property
     def pidfd(self) -> int:
         """The same as `fileno()`."""
         return self.fileno()
 
+    @told
     def wait(self, timeout: float | None = None) -> int:
         """Wait until it has ended.
 
@@ -98,19 +145,21 @@ class Waitable:
         """
         if self._code is not None:
             return self._code
-        with self._lock:
-            fd = os.dup(self._own_pidfd())  # another thread may close ours meanwhile
+        self._need_pidfd()
+        copy = self._copy_pidfd()
         try:
-            if not has_ended(fd, timeout):
+            if copy.pidfd < 0:
+                raise ValueError(f"{self!r} is closed")
+            if not has_ended(copy.pidfd, timeout):
                 raise TimeoutError(f"process {self._pid} has not ended after {timeout:g} seconds")
-            return self._learn(fd)
+            return self._learn(copy.pidfd)
         finally:
-            os.close(fd)
+            copy.close()
 
     def _learn(self, pidfd: int) -> int:
         with self._lock:
             if self._code is None:
-                self._code = exit_code(self._pid, pidfd, self._status_fd)
+                self._code = exit_code(self._pid, pidfd, self._held.status_fd)
             if self._code is None:
                 raise StateError(
                     "the exit status is not known",
@@ -135,8 +184,9 @@ class Waitable:
         """The same as `poll()`."""
         return self.poll()
 
+    @told
     def _signal(self, signal: int | str) -> None:
-        number = signal_number(str(int(signal)) if isinstance(signal, int) else signal)
+        number = arguments.signal(signal)
         fd = self.fileno()
         if has_ended(fd, 0):
             raise StateError(f"process {self._pid} not running")
@@ -147,36 +197,32 @@ class Waitable:
         except OSError as e:
             raise OCIError(f"cannot send signal {number}", why=native.errno_text(e.errno or 0)) from None
 
-    def close(self) -> None:
-        """Close the pidfd, the pipes and the terminal; the process goes on. Its exit status stays if it has ended."""
-        self._files.close()
-        if self._pidfd >= 0:
-            try:
-                self.poll()
-            except StateError:
-                pass
-        with self._lock:
-            for fd in (self._pidfd, self._status_fd):
-                if fd >= 0:
-                    os.close(fd)
-            self._pidfd = self._status_fd = -1
-            self._closed = True
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(f"{self!r} cannot be copied: a copy would close its files")
 
-    def __del__(self) -> None:
+    def close(self) -> None:
+        """Close the pidfd, the pipes and the terminal; the process goes on. Its exit status stays if it has ended.
+
+        What `stdin` still buffers is written first, which may wait for the process to read.
+        """
         try:
-            fds = self._pidfd, self._status_fd
-        except AttributeError:
-            return  # its making failed
-        for fd in fds:
-            if fd >= 0:
-                os.close(fd)
+            self._files.close()
+            if self._held.pidfd >= 0:
+                self.poll()
+        except (StateError, ValueError):  # nobody can tell; or another thread has closed it
+            pass
+        finally:
+            with self._lock:
+                self._closed = True
+                self._held.close()
 
 
 class Process(Waitable):
     """A further process in a container, from `Container.exec`.
 
     As a context manager it closes its standard input at the end of the block and waits; if an exception leaves
-    the block, it is killed first.
+    the block, it is killed first, and waited for no longer than ten seconds: what was killed in a container that is
+    paused by cgroup v1 ends only when that is resumed.
     """
 
     def kill(self, signal: int | str = SIGTERM) -> None:
@@ -202,7 +248,10 @@ class Process(Waitable):
                 except StateError:
                     pass
             self._files.close()
-            self.wait()
+            if kind is None:
+                self.wait()
+            else:
+                has_ended(self._held.pidfd, _PATIENCE)
         finally:
             self.close()
 

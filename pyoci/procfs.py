@@ -7,7 +7,7 @@ import posix
 
 def read_small(path: str) -> bytes:
     """A file of the kernel's that fits into one read."""
-    fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
+    (fd,) = map(posix.open, (path,), (posix.O_RDONLY | posix.O_CLOEXEC,))
     try:
         return posix.read(fd, 65536)
     finally:
@@ -29,7 +29,7 @@ def boot_id() -> str:
 
 def _stat(pid: int) -> bytes:
     try:
-        fd = posix.open(f"/proc/{pid}/stat", posix.O_RDONLY | posix.O_CLOEXEC)
+        (fd,) = map(posix.open, (f"/proc/{pid}/stat",), (posix.O_RDONLY | posix.O_CLOEXEC,))
     except OSError:
         return b""
     try:

@@ -147,7 +147,7 @@ class Resctrl:
 
     def _write(self, path: str, text: str, where: str) -> None:
         try:
-            fd = posix.open(path, posix.O_WRONLY | posix.O_CLOEXEC)
+            (fd,) = map(posix.open, (path,), (posix.O_WRONLY | posix.O_CLOEXEC,))
             try:
                 posix.write(fd, f"{text}\n".encode("utf-8", "surrogateescape"))
             finally:

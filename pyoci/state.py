@@ -11,7 +11,7 @@ import fcntl
 import posix
 
 from pyoci import native
-from pyoci.errors import NotFoundError, OCIError, StateError, UsageError
+from pyoci.errors import KernelError, NotFoundError, OCIError, StateError, UsageError
 from pyoci.paths import absolute, decode, is_directory, is_link, make_folders, real, remove_tree
 from pyoci.procfs import in_user_namespace
 from pyoci.spec import jsontext
@@ -28,6 +28,8 @@ _FIRST = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ01234567
 _OTHER = _FIRST | frozenset(".-")
 _FRESH = 200_000_000  # nanoseconds
 _FORBIDDEN = (errno.EROFS, errno.EACCES, errno.EPERM)
+# What is no fault of the state file, so that it is not to be removed for it.
+_CALLERS = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EACCES, errno.EIO)
 _MAX_ID = 255  # a file name (NAME_MAX)
 
 
@@ -171,7 +173,9 @@ class Entry:
     def __init__(self, root: str, id: str) -> None:
         self.id = id
         self.dir_path = f"{root}/{id}"
-        self.fd = posix.open(self.dir_path, posix.O_RDONLY | posix.O_DIRECTORY | posix.O_NOFOLLOW | posix.O_CLOEXEC)
+        self.fd = -1
+        how = posix.O_RDONLY | posix.O_DIRECTORY | posix.O_NOFOLLOW | posix.O_CLOEXEC
+        (self.fd,) = map(posix.open, (self.dir_path,), (how,))  # see native: what an interrupt does not lose
 
     def __enter__(self) -> Entry:
         return self
@@ -186,6 +190,16 @@ class Entry:
                 posix.close(fd)
             except OSError:
                 pass  # it is released all the same (close(2)), and what was done stays done
+
+    def __del__(self) -> None:
+        try:
+            self.close()
+        except AttributeError:
+            pass  # its making was interrupted
+
+    def _path(self, name: str) -> str:
+        """A file of the container, by the fd: for `map`, which passes no dir_fd=."""
+        return f"/proc/self/fd/{self.fd}/{name}"
 
     def lock(self, seconds: float = 30.0) -> None:
         """Take the container's lock (flock(2) on the directory itself, which is never replaced).
@@ -226,6 +240,7 @@ class Entry:
 
         Raises:
             StateError: there is none, or it is unreadable.
+            KernelError: the caller cannot read it now.
         """
         return parse_state(self.read_blob(STATE), f"{self.dir_path}/{STATE}")
 
@@ -282,12 +297,8 @@ class Entry:
         temporary = f".{name}.tmp"
         made = False
         try:
-            fd = posix.open(
-                temporary,
-                posix.O_WRONLY | posix.O_CREAT | posix.O_TRUNC | posix.O_NOFOLLOW | posix.O_CLOEXEC,
-                0o600,
-                dir_fd=self.fd,
-            )
+            how = posix.O_WRONLY | posix.O_CREAT | posix.O_TRUNC | posix.O_NOFOLLOW | posix.O_CLOEXEC
+            (fd,) = map(posix.open, (self._path(temporary),), (how,), (0o600,))
             made = True
             try:
                 view = memoryview(data)
@@ -332,14 +343,20 @@ class Entry:
 
         Raises:
             StateError: there is none, or it is unreadable.
+            KernelError: the caller cannot read it now.
         """
+        where = f"{self.dir_path}/{name}"
         try:
             return self._read(name)
         except OSError as e:
-            raise _unreadable(f"{self.dir_path}/{name}", (e.strerror or "").lower()) from None
+            if e.errno in _CALLERS:
+                why = native.errno_text(e.errno)
+                raise KernelError("cannot read the container's state", errno=e.errno, where=where, why=why) from None
+            raise _unreadable(where, (e.strerror or "").lower()) from None
 
     def _read(self, name: str) -> bytes:
-        fd = posix.open(name, posix.O_RDONLY | posix.O_NOFOLLOW | posix.O_NONBLOCK | posix.O_CLOEXEC, dir_fd=self.fd)
+        how = posix.O_RDONLY | posix.O_NOFOLLOW | posix.O_NONBLOCK | posix.O_CLOEXEC
+        (fd,) = map(posix.open, (self._path(name),), (how,))
         try:
             parts: list[bytes] = []
             # bounded: what stands there may be a device, which has no end
@@ -416,17 +433,29 @@ class Store:
         """
         check_id(id)
         path = f"{self.root}/{id}"
+        made: list[None] = []
+        try:
+            self._make(path, made)
+            self._check_root()
+            return Entry(self.root, id)
+        except BaseException:
+            if made:
+                posix.rmdir(path)
+            raise
+
+    def _make(self, path: str, made: list[None]) -> None:
+        """Make the directory; `made` is no longer empty once it is there (see native: what an interrupt does not lose)."""
         try:
             try:
-                posix.mkdir(path, 0o700)
+                made += map(posix.mkdir, (path,), (0o700,))
             except FileNotFoundError:
                 # sticky: the XDG base directory specification spares such folders when it has old ones removed
                 make_folders(self.root, 0o1700 if self.root == default_root() else 0o700)
-                posix.mkdir(path, 0o700)
+                made += map(posix.mkdir, (path,), (0o700,))
         except FileExistsError:
-            raise StateError(
-                "container with given ID already exists", where=path, todo="delete it, or use another id"
-            ) from None
+            foreign = self._not_found(path.rpartition("/")[2])
+            todo = foreign.todo or "delete it, or use another id"
+            raise StateError("container with given ID already exists", where=path, why=foreign.why, todo=todo) from None
         except OSError as e:
             raise OCIError(
                 "cannot make the state directory",
@@ -434,12 +463,6 @@ class Store:
                 why=(e.strerror or "").lower(),
                 todo="name a writable --root",
             ) from None
-        try:
-            self._check_root()
-            return Entry(self.root, id)
-        except BaseException:
-            posix.rmdir(path)
-            raise
 
     def open(self, id: str) -> Entry:
         """Open a container.

@@ -66,19 +66,36 @@ class Stdio:
         if value is None:
             self.child.append(-1)
         elif value == PIPE:
-            reader, writer = os.pipe2(os.O_CLOEXEC)
-            self.child.append(reader if name == "stdin" else writer)
-            return open(writer, "wb") if name == "stdin" else open(reader, "rb")
+            ((reader, writer),) = map(os.pipe2, (os.O_CLOEXEC,))
+            if reader < 3 or writer < 3:  # a number that is the program's standard file, once it has one again
+                reader, writer = native.above_stdio(reader), native.above_stdio(writer)
+            if name == "stdin":
+                self.child += (reader,)
+                return open(writer, "wb")
+            self.child += (writer,)
+            return open(reader, "rb")
         elif value == DEVNULL:
-            self.child.append(os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC))
+            self.child += map(os.open, (os.devnull,), (os.O_RDWR | os.O_CLOEXEC,))
         elif value == STDOUT and name == "stderr":
-            self.child.append(_copy(1 if self.child[1] < 0 else self.child[1]))
+            if self.child[1] >= 0:
+                self._copy(self.child[1])
+            elif _has_stdout():
+                self._copy(1)
+            else:
+                return self._open(name, DEVNULL)  # as stdout then is (native, child)
         else:
             fd = value if isinstance(value, int) else _fileno(name, value)
-            if fd < 0:
+            if not 0 <= fd < 1 << 31:
                 raise ValueError(f"{name}={fd} is neither a file descriptor nor a constant for {name}")
-            self.child.append(_copy(fd))
+            try:
+                self._copy(fd)
+            except OSError as e:
+                raise OSError(e.errno, f"{name}={fd}: {os.strerror(e.errno or 0)}") from None
         return None
+
+    def _copy(self, fd: int) -> None:
+        """Add an fd of our own, so that it stays open until the process has it, whatever other threads close."""
+        self.child += map(fcntl.fcntl, (fd,), (fcntl.F_DUPFD_CLOEXEC,), (3,))
 
     def console(self) -> int:
         """For a process with a terminal: the socket to send its master to.
@@ -99,25 +116,44 @@ class Stdio:
         """The process has its own: take the master of its terminal, which was sent before it was ready."""
         if self._ours < 0:
             return
-        os.close(self._theirs)
-        self._theirs = -1  # so that nothing sent is an error, not a wait
+        fd, self._theirs = self._theirs, -1
+        os.close(fd)  # so that nothing sent is an error, not a wait
         self.terminal = FileIO(native.receive_fd(self._ours), "r+")
-        os.close(self._ours)
-        self._ours = -1
+        fd, self._ours = self._ours, -1
+        os.close(fd)
 
     def close(self) -> None:
         """Close all that is the caller's, and what no process has taken."""
-        for fd in (*self.child, self._ours, self._theirs):
-            if fd >= 0:
-                os.close(fd)
-        self.child.clear()
-        self._ours = self._theirs = -1
+        self._close_fds()
         for file in (self.stdin, self.stdout, self.stderr, self.terminal):
             if file is not None:
                 try:
                     file.close()
                 except BrokenPipeError:
                     pass  # what was still to be written has no reader any more
+
+    def _close_fds(self) -> None:
+        self.child += (self._ours, self._theirs)
+        self._ours = self._theirs = -1
+        while self.child:
+            fd = self.child[-1]
+            del self.child[-1]
+            if fd >= 0:
+                os.close(fd)
+
+    def __del__(self) -> None:
+        try:
+            self._close_fds()
+        except AttributeError:
+            pass  # its making was interrupted
+
+
+def _has_stdout() -> bool:
+    """Whether a process that this program runs would get its standard output."""
+    try:
+        return os.get_inheritable(1)
+    except OSError:
+        return False
 
 
 def _fileno(name: str, value: HasFileno) -> int:
@@ -127,8 +163,3 @@ def _fileno(name: str, value: HasFileno) -> int:
         raise TypeError(
             f"{name} must be None, a file descriptor, an object with fileno(), PIPE or DEVNULL, not {type(value).__name__}"
         ) from None
-
-
-def _copy(fd: int) -> int:
-    """An fd of our own, so that it stays open until the process has it, whatever other threads close."""
-    return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3)

@@ -37,7 +37,7 @@ def gone(e: OSError) -> bool:
 
 def write(path: str, value: str) -> None:
     """Write a value to a cgroup file, in one call as the kernel wants it."""
-    fd = posix.open(path, posix.O_WRONLY | posix.O_CLOEXEC)
+    (fd,) = map(posix.open, (path,), (posix.O_WRONLY | posix.O_CLOEXEC,))
     try:
         posix.write(fd, value.encode())
     finally:

@@ -28,7 +28,7 @@ class Group:
     def __init__(self) -> None:
         self._paths: dict[str, str] = {}
         self._dirs: list[str] = []  # one a hierarchy, without those that are co-mounted twice
-        self._made: list[str] = []
+        self._made: dict[str, None] = {}  # a set in the order of making
         self._ready = ""  # has been made by create_unified, and may have a process by now
 
     def paths(self) -> dict[str, str]:
@@ -128,7 +128,7 @@ class Group:
 
     def undo(self) -> None:
         """Remove what `create` of this very driver made, and nothing that was there before."""
-        self._dirs = self._made
+        self._dirs = [*self._made]
         if self._first() in self._made:
             self.kill_all(SIGKILL)  # what a hook of the container has left running
         self.remove()

@@ -92,7 +92,7 @@ class SystemdDriver(V2Driver):
             except OCIError as e:
                 e.where = e.where or _WHERE
                 raise
-        self._made.append(self.directory)
+        self._made[self.directory] = None
         found = read(f"/proc/{pid}/cgroup").partition("0::")[2].strip()
         if self._mountpoint + found != self.directory:
             raise KernelError(

@@ -30,14 +30,20 @@ class _Writer:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._fd >= 0:
-            posix.close(self._fd)
-            self._fd = -1
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            posix.close(fd)
+
+    def __del__(self) -> None:
+        try:
+            self.__exit__()
+        except AttributeError:
+            pass  # its making was interrupted
 
     def write(self, path: str, value: str) -> None:
         if path != self._path:
             self.__exit__()
-            self._fd = posix.open(path, posix.O_WRONLY | posix.O_CLOEXEC)
+            (self._fd,) = map(posix.open, (path,), (posix.O_WRONLY | posix.O_CLOEXEC,))
             self._path = path
         posix.write(self._fd, value.encode())
 
@@ -100,11 +106,10 @@ class V1Driver(Group):
     def _make(self, directory: str) -> None:
         cpuset = directory == self._paths.get("cpuset")
         try:
-            posix.mkdir(directory, 0o755)
-            self._made.append(directory)
+            # see native: what an interrupt does not lose
+            self._made |= zip((directory,), map(posix.mkdir, (directory,), (0o755,)), strict=False)
         except FileNotFoundError:
             self._make_parents(directory, cpuset)
-            self._made.append(directory)
         except FileExistsError:
             self.check_unused(directory)
         except OSError as e:
@@ -116,10 +121,12 @@ class V1Driver(Group):
         at = self._mounts[directory]
         for part in directory[len(at) + 1 :].split("/"):
             at = f"{at}/{part}"
+            made = self._made if at == directory else {}
             try:
-                posix.mkdir(at, 0o755)
+                made |= zip((at,), map(posix.mkdir, (at,), (0o755,)), strict=False)
             except FileExistsError:
-                pass
+                if at == directory:
+                    made[at] = None  # by another, since the first look
             except OSError as e:
                 raise self._failed("cannot create the cgroup", at, e) from None
             if cpuset:
@@ -142,15 +149,14 @@ class V1Driver(Group):
         Raises:
             KernelError: one cannot be opened.
         """
-        files = self.tasks_files()
         unified = self._paths.get("unified")
+        files = self.tasks_files()
         if unified is None:
             return files, -1
         try:
             return files, self._open([unified], posix.O_RDONLY | posix.O_DIRECTORY)[0]
         except BaseException:
-            for fd in files:
-                posix.close(fd)
+            _close(files)
             raise
 
     def exec_files(self, init: int) -> tuple[list[int], int]:
@@ -170,12 +176,13 @@ class V1Driver(Group):
         files: list[int] = []
         try:
             for path in paths:
-                files.append(posix.open(path, how | posix.O_CLOEXEC))
-        except OSError as e:
-            for fd in files:
-                posix.close(fd)
-            raise self._failed("cannot open the cgroup", str(e.filename or ""), e) from None
-        return files
+                files += map(posix.open, (path,), (how | posix.O_CLOEXEC,))
+            return files
+        except BaseException as e:
+            _close(files)
+            if isinstance(e, OSError):
+                raise self._failed("cannot open the cgroup", str(e.filename or ""), e) from None
+            raise
 
     def enter(self, pid: int) -> None:
         """Put a process into the group of every hierarchy.
@@ -293,8 +300,10 @@ class V1Driver(Group):
     def frozen(self) -> bool:
         try:
             return "freezer" in self._paths and read(self._freezer()).strip() != "THAWED"
-        except FileNotFoundError:
-            return False
+        except OSError as e:
+            if gone(e):
+                return False
+            raise
 
     def _first(self) -> str:
         """The hierarchy whose list of processes counts."""
@@ -310,6 +319,11 @@ class V1Driver(Group):
         except OSError:
             return False
         return any(line.startswith("oom_kill ") and line[9:] != "0" for line in text.splitlines())
+
+
+def _close(files: list[int]) -> None:
+    for fd in files:
+        posix.close(fd)
 
 
 def _inherit_cpuset(directory: str) -> None:

@@ -54,10 +54,9 @@ class V2Driver(Group):
         for part in self.directory[len(at) + 1 :].split("/"):
             enable(at)
             at = f"{at}/{part}"
-            try:
-                posix.mkdir(at, 0o755)
-                if at == self.directory:
-                    self._made.append(at)
+            made = self._made if at == self.directory else {}
+            try:  # see native: what an interrupt does not lose
+                made |= zip((at,), map(posix.mkdir, (at,), (0o755,)), strict=False)
             except FileExistsError:
                 if at == self.directory:
                     self.check_unused(at)
@@ -84,8 +83,9 @@ class V2Driver(Group):
         Raises:
             KernelError: it cannot be opened.
         """
+        how = posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC
         try:
-            fd = posix.open(self.directory, posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC)
+            (fd,) = map(posix.open, (self.directory,), (how,))
         except OSError as e:
             raise failed("cannot open the cgroup", self.directory, e) from None
         return [], fd
@@ -106,7 +106,8 @@ class V2Driver(Group):
         try:
             if read(f"{directory}/cgroup.subtree_control").strip():
                 directory = self._of_process(init)
-            return [posix.open(f"{directory}/cgroup.procs", posix.O_WRONLY | posix.O_CLOEXEC)], -1
+            (fd,) = map(posix.open, (f"{directory}/cgroup.procs",), (posix.O_WRONLY | posix.O_CLOEXEC,))
+            return [fd], -1
         except OSError as e:
             raise failed("cannot open the cgroup", directory, e) from None
 
@@ -161,7 +162,7 @@ class V2Driver(Group):
             return
         from pyoci.cgroups.devicefilter import program
 
-        fd = posix.open(self.directory, posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC)
+        (fd,) = map(posix.open, (self.directory,), (posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC,))
         try:
             if again:
                 from pyoci.cgroups.deviceprograms import replace
@@ -257,7 +258,7 @@ class V2Driver(Group):
         import time
         from select import POLLPRI, poll
 
-        fd = posix.open(f"{self.directory}/cgroup.events", posix.O_RDONLY | posix.O_CLOEXEC)
+        (fd,) = map(posix.open, (f"{self.directory}/cgroup.events",), (posix.O_RDONLY | posix.O_CLOEXEC,))
         try:
             write(f"{self.directory}/cgroup.freeze", "1")
             waiter = poll()

@@ -38,12 +38,9 @@ class Agent:
         assert plan.listener is not None
         path, self._metadata = plan.listener
         where = f"{plan.seccomp.path if plan.seccomp else 'linux.seccomp'}.listenerPath"
-        sock = native.connect_socket(
-            path, "cannot connect to the seccomp agent", where, "it must listen on a Unix stream socket there"
-        )
-        launch.give(ops.SLOT_NOTIFY, sock)
-        self._fd = native.state_memfd()
-        launch.give(ops.SLOT_NOTIFY_STATE, self._fd)
+        what, todo = "cannot connect to the seccomp agent", "it must listen on a Unix stream socket there"
+        launch.give(ops.SLOT_NOTIFY, native.connect_socket, path, what, where, todo)
+        self._fd = launch.give(ops.SLOT_NOTIFY_STATE, native.state_memfd, "pyoci-state")
 
     def tell(self, state: dict[str, Any], pid: int) -> None:
         """Write what the agent gets; before the process loads its filter.

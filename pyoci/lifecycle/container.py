@@ -102,14 +102,18 @@ class Found:
         Raises:
             StateError: init is gone.
         """
+        fd = -1
         try:
-            fd = posix.pidfd_open(self.state.pid)
-        except (ProcessLookupError, OSError):
-            raise not_running() from None
-        if not self.alive():
-            posix.close(fd)
-            raise not_running()
-        return fd
+            (fd,) = map(posix.pidfd_open, (self.state.pid,))
+            if not self.alive():
+                raise not_running()
+            return fd
+        except BaseException as e:
+            if fd >= 0:
+                posix.close(fd)
+            if isinstance(e, OSError):
+                raise not_running() from None
+            raise
 
     def signal(self, number: int) -> None:
         """Signal init.

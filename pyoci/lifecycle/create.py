@@ -235,19 +235,17 @@ class Creation:
             if self.request.pidfd_socket:
                 from pyoci.lifecycle.pidfd import connect
 
-                self.pidfd_socket = launch.hold(connect(self.request.pidfd_socket))
+                self.pidfd_socket = launch.hold(connect, self.request.pidfd_socket)
             if self.aside:  # it takes as long to come into being as its cgroups do
-                unified = self.driver.create_unified()
-                launch.join_later(self.driver.tasks_count(), self._meanwhile, unified)
+                launch.join_later(self.driver.tasks_count(), self._meanwhile, self.driver.create_unified)
             else:
                 self._groups()
-                launch.join(*self.driver.join_files())
+                launch.join(self.driver.join_files)
             launch.stdio(self.stdio)
-            launch.give(ops.SLOT_START, native.listen(self.entry.fd, GATE))
+            launch.give(ops.SLOT_START, native.listen, self.entry.fd, GATE)
             if any(op.code == ops.HOOK for op in self.plan.ops):
-                self.creating_fd, self.created_fd = native.state_memfd(), native.state_memfd()
-                launch.give(ops.SLOT_STATE_CREATING, self.creating_fd)
-                launch.give(ops.SLOT_STATE_CREATED, self.created_fd)
+                self.creating_fd = launch.give(ops.SLOT_STATE_CREATING, native.state_memfd, "pyoci-state")
+                self.created_fd = launch.give(ops.SLOT_STATE_CREATED, native.state_memfd, "pyoci-state")
             if self.plan.listener is not None:
                 from pyoci.lifecycle.agent import Agent
 
@@ -255,7 +253,7 @@ class Creation:
             if self.console_fd >= 0:
                 launch.lend(ops.SLOT_CONSOLE_SOCKET, self.console_fd)
             elif self.request.console_socket:
-                launch.give(ops.SLOT_CONSOLE_SOCKET, native.connect_stream(self.request.console_socket))
+                launch.give(ops.SLOT_CONSOLE_SOCKET, native.connect_stream, self.request.console_socket)
             try:
                 launch.run()
             except KernelError as e:
@@ -350,9 +348,19 @@ class Creation:
             from pyoci.hooks import run_poststop
             from pyoci.lifecycle.delete import stderr
 
+            self.hooked = False
             run_poststop(self.spec, self.state_json("stopped", 0), self.request.warn or stderr)
         if self.entry is not None:
             self.entry.remove()
+
+    def forgotten(self) -> bool:
+        """Whether nothing was written down yet, and the state directory could be removed: without an fd, if there are none."""
+        try:
+            if self.entry is not None:
+                posix.rmdir(self.entry.dir_path)
+            return self.entry is not None
+        except OSError:
+            return False
 
 
 def create(request: CreateRequest, creation: Creation | None = None) -> int:
@@ -378,15 +386,22 @@ def create(request: CreateRequest, creation: Creation | None = None) -> int:
         try:
             c.undo()
         except (OCIError, OSError) as second:
-            # the first error is what its reader can do something about
-            error: BaseException = e
-            if isinstance(e, OSError):
-                why = (e.strerror or str(e)).lower()
-                error = OCIError("cannot create the container", where=str(e.filename or ""), why=why)
-            if isinstance(error, OCIError):
-                error.left = f"not all of it could be undone ({second}): pyoci delete --force {request.id}"
-            if error is not e:
-                raise error from e
+            if not c.forgotten():
+                # the first error is what its reader can do something about
+                error: BaseException = e
+                if isinstance(e, OSError):
+                    why = (e.strerror or str(e)).lower()
+                    error = OCIError("cannot create the container", where=str(e.filename or ""), why=why)
+                rest = f"not all of it could be undone ({second}): pyoci delete --force {request.id}"
+                if isinstance(error, OCIError):
+                    error.left = rest
+                else:
+                    error.add_note(rest)
+                if error is not e:
+                    raise error from e
+        except BaseException:  # an interrupt: what it broke off, and what was still to be done
+            c.undo()
+            raise
         raise
     finally:
         if c.entry is not None:

@@ -22,6 +22,7 @@ _GET_INFO = 0xC040FF0B  # _IOWR(0xFF, 11, 64 bytes)
 _INFO_EXIT = 8
 _RECORD = 8  # what a keeper tells of a process: pid and wait status
 _PATIENCE = 10.0  # seconds
+_LONGEST = 1_000_000.0  # seconds; poll(2) takes milliseconds in 31 bits
 
 
 def kernel_keeps_status() -> bool:
@@ -38,7 +39,14 @@ def has_ended(pidfd: int, seconds: float | None = None) -> bool:
     """
     waiter = poll()
     waiter.register(pidfd, POLLIN)
-    return bool(waiter.poll(None if seconds is None else max(0.0, seconds) * 1000))
+    if seconds is None or seconds == float("inf"):
+        return bool(waiter.poll(None))
+    left = max(0.0, seconds)
+    while left > _LONGEST:
+        if waiter.poll(_LONGEST * 1000):
+            return True
+        left -= _LONGEST
+    return bool(waiter.poll(left * 1000))
 
 
 def exit_code(pid: int, pidfd: int, pipe: int = -1) -> int | None:

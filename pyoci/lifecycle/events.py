@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pyoci.cgroups.files import gone
 from pyoci.lifecycle.container import Found, not_running
 
 TYPE_CHECKING = False
@@ -36,7 +37,12 @@ def stats_found(found: Found) -> dict[str, Any]:
     """The data of that event, of a container that is open."""
     if found.status() == "stopped":
         raise not_running()
-    return found.driver().stats()
+    try:
+        return found.driver().stats()
+    except OSError as e:
+        if gone(e):  # it was deleted meanwhile
+            raise not_running() from None
+        raise
 
 
 def events(root: str, id: str, interval: float) -> Iterator[dict[str, Any]]:

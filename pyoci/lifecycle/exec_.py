@@ -124,21 +124,21 @@ class Execution:
             if self.request.pidfd_socket:
                 from pyoci.lifecycle.pidfd import connect
 
-                pidfd_socket = launch.hold(connect(self.request.pidfd_socket))
+                pidfd_socket = launch.hold(connect, self.request.pidfd_socket)
             if plan.listener is not None:
                 from pyoci.lifecycle.agent import Agent
 
                 self.agent = Agent(plan, launch)
-            launch.join(*self._groups(found))
+            launch.join(lambda: self._groups(found))
             launch.stdio(self.stdio)
             if any(op.code == ops.CHROOT for op in plan.ops):
-                root = posix.open(f"/proc/{found.state.pid}/root", posix.O_PATH | posix.O_CLOEXEC)
-                launch.give(ops.SLOT_ROOTFS, root)
-            launch.give(ops.SLOT_FREE, found.pidfd())  # after it: the pid was still init's
+                how = posix.O_PATH | posix.O_CLOEXEC
+                launch.give(ops.SLOT_ROOTFS, posix.open, f"/proc/{found.state.pid}/root", how)
+            launch.give(ops.SLOT_FREE, type(found).pidfd, found)  # after it: the pid was still init's
             if self.console_fd >= 0:
                 launch.lend(ops.SLOT_CONSOLE_SOCKET, self.console_fd)
             elif self.request.console_socket:
-                launch.give(ops.SLOT_CONSOLE_SOCKET, native.connect_stream(self.request.console_socket))
+                launch.give(ops.SLOT_CONSOLE_SOCKET, native.connect_stream, self.request.console_socket)
             launch.run()
             return self.running(launch)
 

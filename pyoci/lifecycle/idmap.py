@@ -55,7 +55,7 @@ def _name_filesystem(e: KernelError, item: Input) -> None:
 def filesystems(path: str, below: bool) -> list[str]:
     """Types of the filesystem that a path is on, and of those mounted below it; none where it cannot be told."""
     try:
-        fd = posix.open(path, posix.O_PATH | posix.O_CLOEXEC)
+        (fd,) = map(posix.open, (path,), (posix.O_PATH | posix.O_CLOEXEC,))
         try:
             info = decode(read_all(f"/proc/self/fdinfo/{fd}"))
             real = posix.readlink(f"/proc/self/fd/{fd}")
@@ -85,7 +85,7 @@ def user_namespace(uid_map: bytes, gid_map: bytes, where: str) -> int:
     try:
         for name, text in (("uid_map", uid_map), ("gid_map", gid_map)):
             try:
-                fd = posix.open(f"/proc/{pid}/{name}", posix.O_WRONLY | posix.O_CLOEXEC)
+                (fd,) = map(posix.open, (f"/proc/{pid}/{name}",), (posix.O_WRONLY | posix.O_CLOEXEC,))
                 try:
                     posix.write(fd, text)
                 finally:

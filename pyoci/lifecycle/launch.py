@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _SIGKILL = 9
 _SLOT_CGROUP = 2047  # the last that the executor has
 _WALL = 0x40000000
+_PATIENCE = 10.0  # seconds
 CLONE_NEWUSER = 0x10000000
 
 
@@ -83,35 +84,33 @@ class Launch:
         self._later: Callable[[], list[int]] | None = None
         self._cgroup = -1
 
-    def join(self, files: list[int], unified: int) -> None:
+    def join(self, files: Callable[[], tuple[list[int], int]]) -> None:
         """Have the process join cgroups before all else, but for a stage: the process that goes on joins them.
 
         A limit of processes holds for forks, not for those who join: so an exec works in a container that is at it.
 
         Args:
-            files: open v1 tasks files; closed with the launch.
-            unified: directory of a v2 cgroup to be born in, or -1; likewise.
+            files: called now: gives the open v1 tasks files, and the directory of a v2 cgroup to be born in, or -1;
+                closed with the launch.
         """
-        self._joins(len(files))
-        for i, fd in enumerate(files):
-            self.give(SLOT_JOIN + i, fd)
-        self._cgroup = unified
-        if unified >= 0:
-            self._opened.append(unified)
+        opened, self._cgroup = files()
+        self._opened += (*opened, self._cgroup)
+        self._joins(len(opened))
+        for i, fd in enumerate(opened):
+            self._fds[SLOT_JOIN + i] = fd
 
-    def join_later(self, count: int, files: Callable[[], list[int]], unified: int) -> None:
+    def join_later(self, count: int, files: Callable[[], list[int]], unified: Callable[[], int]) -> None:
         """Have the process join cgroups of which the v1 ones are made while it comes into being; with `aside` only.
 
         Args:
             count: how many there will be.
             files: called once the process is on its way: makes them, and gives the open tasks files.
-            unified: as of `join`.
+            unified: called now: gives what `files` of `join` gives second.
         """
+        self._cgroup = unified()
+        self._opened += (self._cgroup,)
         self._joins(count)
         self._later = files
-        self._cgroup = unified
-        if unified >= 0:
-            self._opened.append(unified)
 
     def _joins(self, count: int) -> None:
         joins = [ops.Op(ops.JOIN_CGROUP, "linux.cgroupsPath", a=SLOT_JOIN + i) for i in range(count)]
@@ -119,15 +118,21 @@ class Launch:
         at = codes.index(ops.FORK) + 1 if ops.FORK in codes else 0
         self.plan.ops[at:at] = joins
 
-    def give(self, slot: int, fd: int) -> None:
-        """Hand an fd over in a slot; it is closed here when the launch is closed."""
-        self._fds[slot] = fd
-        self._opened.append(fd)
+    def give(self, slot: int, opener: Callable[..., int], *args: object) -> int:
+        """Open an fd, and hand it over in a slot; it is closed here when the launch is closed.
 
-    def hold(self, fd: int) -> int:
-        """Keep an fd that the process does not get; it is closed here when the launch is closed."""
-        self._opened.append(fd)
+        Args:
+            slot: of the plan.
+            opener: called with the arguments that follow; gives the fd.
+            args: one or more.
+        """
+        self._fds[slot] = fd = self.hold(opener, *args)
         return fd
+
+    def hold(self, opener: Callable[..., int], *args: object) -> int:
+        """Open an fd that the process does not get; it is closed here when the launch is closed."""
+        self._opened += map(opener, *zip(args, strict=False))
+        return self._opened[-1]
 
     def stdio(self, fds: list[int]) -> None:
         """Have the process begin with these as its fds 0, 1 and 2.
@@ -135,12 +140,14 @@ class Launch:
         Args:
             fds: one for each, -1 for the caller's own; taken: closed with the launch, and the list is empty then.
         """
+        taken = fds[:]
+        self._opened += fds
+        del fds[:]  # with no call in between: each fd has one owner
         places: list[ops.Op] = []
-        for i, fd in enumerate(fds):
+        for i, fd in enumerate(taken):
             if fd >= 0:
-                self.give(ops.SLOT_STDIN + i, fd)
+                self._fds[ops.SLOT_STDIN + i] = fd
                 places.append(ops.Op(ops.DUP2, "process", a=ops.SLOT_STDIN + i, b=i))
-        fds.clear()
         self.plan.ops[:0] = places
 
     def lend(self, slot: int, fd: int) -> None:
@@ -151,13 +158,20 @@ class Launch:
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:
-        if kind is not None:
-            self.kill()
-        self._close()
-        for fd in (self.pidfd, self.status_fd, self._keeper):
-            if fd >= 0:
-                posix.close(fd)
-        self.pidfd = self.status_fd = self._keeper = -1
+        try:
+            if kind is not None:
+                self.kill()
+        finally:
+            self._opened += (self.pidfd, self.status_fd, self._keeper, self._stage)
+            self.pidfd = self.status_fd = self._keeper = self._stage = -1
+            self._close()
+
+    def __del__(self) -> None:
+        try:
+            if self._aside:  # a program's, whose __exit__ an interrupt may have broken off
+                self.__exit__(None)
+        except AttributeError:
+            pass  # its making was interrupted
 
     def take(self) -> tuple[int, int]:
         """Give the pidfd, and the pipe that its exit status comes from, to the caller to keep and close."""
@@ -166,9 +180,11 @@ class Launch:
         return taken
 
     def _close(self) -> None:
-        for fd in self._opened:
-            posix.close(fd)
-        self._opened.clear()
+        while self._opened:
+            fd = self._opened[-1]
+            del self._opened[-1]  # before: an interrupt in between, and another's file of that number would be closed
+            if fd >= 0:
+                posix.close(fd)
 
     def kill(self) -> None:
         """End the process, and wait until it is gone; one that is not known yet ends with the sync channel."""
@@ -178,12 +194,12 @@ class Launch:
                     native.send_signal(pidfd, _SIGKILL)
                 except ProcessLookupError:
                     pass
-                if not (self._aside or self.frozen):
+                if not (self._aside or self.frozen) and ends(pidfd):
                     self.wait(pidfd)
         if self._keeper >= 0:
             from pyoci.lifecycle.ended import has_ended
 
-            has_ended(self._keeper)  # it ends with the last of its children
+            has_ended(self._keeper, _PATIENCE)  # it ends with the last of its children
 
     def wait(self, pidfd: int | None = None) -> int:
         """Wait for its end; its exit status as a shell says it (128 + n for signal n), -1 if that is not known."""
@@ -203,7 +219,7 @@ class Launch:
 
     def pid_inside(self) -> int:
         """The pid as the process itself sees it: the last of proc(5), NSpid."""
-        fd = posix.open(f"/proc/{self.pid}/status", posix.O_RDONLY | posix.O_CLOEXEC)
+        (fd,) = map(posix.open, (f"/proc/{self.pid}/status",), (posix.O_RDONLY | posix.O_CLOEXEC,))
         try:
             text = posix.read(fd, 1 << 16)
         finally:
@@ -238,14 +254,14 @@ class Launch:
     def _open_inputs(self) -> None:
         for item in self.plan.inputs:
             if item.kind == "tree":
-                self.give(item.slot, native.open_tree(item.path, item.recursive, item.where))
+                self.give(item.slot, native.open_tree, item.path, item.recursive, item.where)
                 if item.idmap is not None:
                     from pyoci.lifecycle.idmap import apply
 
                     apply(self._fds[item.slot], item)
                 continue
             try:
-                fd = posix.open(item.path, posix.O_RDONLY | posix.O_CLOEXEC)
+                fd = self.give(item.slot, posix.open, item.path, posix.O_RDONLY | posix.O_CLOEXEC)
             except OSError as e:
                 raise ConfigError(
                     f"cannot open namespace {item.path}",
@@ -253,7 +269,6 @@ class Launch:
                     why=native.errno_text(e.errno or 0),
                     todo="the namespace must exist: is its process or its mount gone?",
                 ) from None
-            self.give(item.slot, fd)
             if native.ns_type(fd) != item.nstype:
                 raise ConfigError(
                     f"{item.path} is no namespace of the type named",
@@ -285,7 +300,7 @@ class Launch:
 
     def _spawn_aside(self, flags: int, staged: bool, theirs: int) -> None:
         """Spawn a keeper, which makes the process, or its stage."""
-        self.status_fd, told = posix.pipe2(posix.O_CLOEXEC)
+        ((self.status_fd, told),) = map(posix.pipe2, (posix.O_CLOEXEC,))
         try:
             self._fds[ops.SLOT_STATUS] = told
             cgroup = -1
@@ -306,8 +321,7 @@ class Launch:
         """A caller without standard files may have our fds at their numbers, which are the container's."""
         for slot, fd in self._fds.items():
             if fd < 3:
-                self._fds[slot] = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3)
-                self._opened.append(self._fds[slot])
+                self.give(slot, fcntl.fcntl, fd, fcntl.F_DUPFD_CLOEXEC, 3)
 
     def _begin(self, sync: int) -> None:
         """The pid is known: map its ids, and put it into its cgroups."""
@@ -350,8 +364,8 @@ class Launch:
                 self._introduced(message)
                 if self._stage >= 0:
                     self.wait(self._stage)
-                    posix.close(self._stage)
-                    self._stage = -1
+                    stage, self._stage = self._stage, -1
+                    posix.close(stage)
                 self._begin(sync)
                 native.go(sync, files, SLOT_JOIN)
             elif message.type == native.SYNC_POINT:
@@ -368,11 +382,11 @@ class Launch:
         The channel is in reach of a process that may trace that one, as in a pid namespace that another container has: what
         comes is believed once, and its pid is what the kernel says of the pidfd.
         """
+        self._opened += (message.pidfd,)
         awaited = self.pid == 0 and (self._stage >= 0 or self._aside)
         if not awaited or pid_of(message.pidfd) != message.value:
-            posix.close(message.pidfd)
             raise self._forged("it names a process that it has not made")
-        self.pid, self.pidfd = message.value, message.pidfd
+        self.pid, self.pidfd, self._opened[-1] = message.value, message.pidfd, -1
 
     def _forged(self, why: str) -> KernelError:
         return KernelError(
@@ -393,6 +407,15 @@ class Launch:
                 todo="if it was killed (137), linux.resources.memory.limit may be too small",
                 code=self.code,
             )
+
+
+def ends(pidfd: int) -> bool:
+    """Wait for the end of what has been killed; a container may have frozen it, and then it ends when it is thawed."""
+    from select import POLLIN, poll
+
+    waiter = poll()
+    waiter.register(pidfd, POLLIN)
+    return bool(waiter.poll(_PATIENCE * 1000))
 
 
 def pid_of(pidfd: int) -> int:

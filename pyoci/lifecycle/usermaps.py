@@ -49,7 +49,7 @@ def _is_own(text: bytes, own: int) -> bool:
 
 def _write(pid: int, name: str, text: bytes, where: str) -> None:
     try:
-        fd = posix.open(f"/proc/{pid}/{name}", posix.O_WRONLY | posix.O_CLOEXEC)
+        (fd,) = map(posix.open, (f"/proc/{pid}/{name}",), (posix.O_WRONLY | posix.O_CLOEXEC,))
         try:
             posix.write(fd, text)
         finally:

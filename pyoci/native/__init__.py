@@ -1,6 +1,11 @@
 """The door to the C helper: thin functions that raise KernelError instead of giving -errno.
 
 On the hot path: imports the cffi module and built-in ones. Python's fds and the helper's are one space.
+
+What an interrupt does not lose: the handler of a signal runs, and may raise, when a function begins, and when a call of
+one that is not Python's ends, before its result is stored. In `(fd,) = map(posix.open, (path,), (flags,))` the file is opened by
+the unpacking, after the last call, and `files += map(…)` has it in the list. So what makes something that must be unmade
+is called like that, and its result goes through no further call before somebody owns it.
 """
 
 from __future__ import annotations
@@ -156,17 +161,24 @@ def above_stdio(fd: int) -> int:
 
 
 def memfd(data: bytes) -> int:
-    return check(lib.pyoci_memfd(data, len(data)), "cannot make a memfd")
+    fd: int
+    (fd,) = map(lib.pyoci_memfd, (data,), (len(data),))
+    return fd if fd >= 0 else check(fd, "cannot make a memfd")
 
 
-def state_memfd() -> int:
+def state_memfd(name: str = "pyoci-state") -> int:
     """An unsealed memfd for the state JSON that hooks read: filled once the pid is known."""
-    return posix.memfd_create("pyoci-state", posix.MFD_CLOEXEC)
+    (fd,) = map(posix.memfd_create, (name,), (posix.MFD_CLOEXEC,))
+    return fd
 
 
 def socketpair() -> tuple[int, int]:
     two = ffi.new("int[2]")
-    check(lib.pyoci_socketpair(two), "cannot make the sync channel")
+    (r,) = map(lib.pyoci_socketpair, (two,))
+    if r < 0:
+        check(r, "cannot make the sync channel")
+    if two[0] > 2 < two[1]:
+        return two[0], two[1]
     return above_stdio(two[0]), above_stdio(two[1])
 
 
@@ -210,7 +222,8 @@ def spawn(
     s.cgroup_fd = cgroup_fd
     s.flags, s.wait_go, s.aside = flags, wait_go, aside
     s.keep, s.nkeep = kept, len(kept)
-    pid = lib.pyoci_spawn(s)
+    pid: int
+    (pid,) = map(lib.pyoci_spawn, (s,))
     if pid < 0:
         raise KernelError(
             "cannot create the container's process",
@@ -309,20 +322,27 @@ def receive(sync_fd: int, *, taken: bool = False) -> Message | None:
     """
     m = ffi.new("struct sync_msg *")
     pidfd = ffi.new("int *")
-    while True:
-        r = lib.pyoci_recv(sync_fd, _stop_fd, m, pidfd)
-        if r != -errno.EINTR:
-            break
-    if r == -errno.ECANCELED:
-        raise interrupted()
-    if r == -errno.ECONNRESET:
-        if taken:
-            raise ConnectionResetError(errno.ECONNRESET, "connection reset by peer")
-        return None
-    if check(r, "the sync channel broke") == 0:
-        return None
-    detail = decode(ffi.string(m.detail))
-    return Message(m.type, m.op, m.err, m.value, detail, pidfd[0])
+    r = 0
+    pidfd[0] = -1
+    try:
+        while True:
+            (r,) = map(lib.pyoci_recv, (sync_fd,), (_stop_fd,), (m,), (pidfd,))
+            if r != -errno.EINTR:
+                break
+        if r == -errno.ECANCELED:
+            raise interrupted()
+        if r == -errno.ECONNRESET:
+            if taken:
+                raise ConnectionResetError(errno.ECONNRESET, "connection reset by peer")
+            return None
+        if check(r, "the sync channel broke") == 0:
+            return None
+        detail = decode(ffi.string(m.detail))
+        return Message(m.type, m.op, m.err, m.value, detail, pidfd[0])
+    except BaseException:
+        if r == 1 and pidfd[0] >= 0:
+            posix.close(pidfd[0])
+        raise
 
 
 def exchange(dirfd: int, one: str, other: str) -> bool:
@@ -342,17 +362,23 @@ def go(sync_fd: int, files: list[int] | None = None, slot: int = 0) -> None:
 
 
 def listen(dirfd: int, name: str) -> int:
-    return check(lib.pyoci_listen(dirfd, encode(name)), "cannot make the start gate", name)
+    fd: int
+    (fd,) = map(lib.pyoci_listen, (dirfd,), (encode(name),))
+    return fd if fd >= 0 else check(fd, "cannot make the start gate", name)
 
 
 def connect(dirfd: int, name: str) -> int:
     """Connect to a container's start gate; raises KernelError (ECONNREFUSED: nobody waits there)."""
-    return check(lib.pyoci_connect(dirfd, encode(name), 0), "cannot reach the container's start gate", name)
+    fd: int
+    (fd,) = map(lib.pyoci_connect, (dirfd,), (encode(name),), (0,))
+    return fd if fd >= 0 else check(fd, "cannot reach the container's start gate", name)
 
 
 def connect_socket(path: str, what: str, where: str, todo: str) -> int:
     """Connect to a Unix stream socket; the words are for the error."""
-    return check(lib.pyoci_connect(-1, encode(path), 1), what, where, todo)
+    fd: int
+    (fd,) = map(lib.pyoci_connect, (-1,), (encode(path),), (1,))
+    return fd if fd >= 0 else check(fd, what, where, todo)
 
 
 def connect_stream(path: str) -> int:
@@ -363,12 +389,18 @@ def connect_stream(path: str) -> int:
 
 def receive_fd(sock: int) -> int:
     text = ffi.new("char[256]")
-    return check(lib.pyoci_recv_fd(sock, text, 256), "no terminal came over the socket")
+    fd: int
+    (fd,) = map(lib.pyoci_recv_fd, (sock,), (text,), (256,))
+    return fd if fd >= 0 else check(fd, "no terminal came over the socket")
 
 
 def open_tree(path: str, recursive: bool, where: str) -> int:
+    fd: int
+    (fd,) = map(lib.pyoci_open_tree, (encode(path),), (recursive,))
+    if fd >= 0:
+        return fd
     return check(
-        lib.pyoci_open_tree(encode(path), recursive),
+        fd,
         f"cannot open mount source {path}",
         where,
         "it must exist and be readable by the caller",

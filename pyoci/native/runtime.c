@@ -233,6 +233,8 @@ int pyoci_recv(int fd, int stop_fd, struct sync_msg *m, int *pidfd)
 		m->detail[SYNC_DETAIL - 1] = 0;
 		return 1;
 	}
+	if (r == (long)sizeof *m && m->type == SYNC_PID && *pidfd < 0 && msg.msg_flags & MSG_CTRUNC)
+		return -EMFILE; /* it came, and there was no number for it */
 	if (*pidfd >= 0)
 		close(*pidfd);
 	return -EPROTO;

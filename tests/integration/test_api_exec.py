@@ -240,3 +240,15 @@ def test_processes_end_with_their_container(running: Container) -> None:
     running.delete(force=True)
     assert process.wait(10) == -signal.SIGKILL
     process.close()
+
+
+def test_an_exception_in_a_paused_container_leaves_the_block(
+    running: Container, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On cgroup v1 what is killed there ends only once it is resumed."""
+    monkeypatch.setattr("pyoci.process._PATIENCE", 0.2)
+    with pytest.raises(LookupError), running.exec(["sleep", "100"]):
+        running.pause()
+        raise LookupError
+    assert running.status == "paused"
+    running.resume()

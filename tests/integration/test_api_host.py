@@ -379,6 +379,28 @@ def test_a_program_with_closed_standard_files(bundles: Bundles) -> None:
     assert seen[3:] == ["0", "1", "2", "3"]
 
 
+@pytest.mark.parametrize("given", ["stderr=STDOUT", "stdin=PIPE, stderr=STDOUT", "stdout=PIPE, stderr=STDOUT"])
+def test_nothing_of_ours_is_taken_for_a_standard_output_that_is_closed(bundles: Bundles, given: str) -> None:
+    """Its number is that of the next file that is opened, which may be one that we keep."""
+    bundle = bundles().sh("readlink /proc/$$/fd/2 >/seen")
+    text = f"""
+        import os
+        from pyoci import PIPE, STDOUT, Runtime
+        os.close(1)
+        runtime = Runtime(sys.argv[1], cgroup_manager=MANAGER)
+        for name in ("a", "b"):
+            with runtime.create(sys.argv[2] + name, sys.argv[3], {given}) as container:
+                container.start()
+                assert container.wait(20) == 0
+        os._exit(0)
+    """
+    (bundle.rootfs / "bin/readlink").symlink_to("busybox")
+    done = run_program(text, bundles.root, bundle.name, bundle.path)
+    assert (done.returncode, done.stderr) == (0, "")
+    stderr = (bundle.rootfs / "seen").read_text().strip()
+    assert stderr.startswith("pipe:") if "stdout=PIPE" in given else stderr.endswith("/null")
+
+
 def test_a_program_that_closes_fds_it_does_not_know(bundles: Bundles) -> None:
     """The number of the kept init image may be another file's then: that file must never be run."""
     bundle = bundles().sh("exit 6")

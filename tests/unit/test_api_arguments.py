@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import copy
 import enum
 import errno
 import math
 import os
+import pickle
 import time
 
 import pytest
 
-from pyoci import DEVNULL, PIPE, STDOUT, ConfigError, Container, Runtime, StateError, UsageError
+from pyoci import DEVNULL, PIPE, STDOUT, ConfigError, Container, Runtime, StateError, UsageError, arguments
 from pyoci.hosted import plain
 from pyoci.known import KnownHierarchies
 from pyoci.lifecycle import ended
 from pyoci.lifecycle.ended import exit_code, has_ended
+from pyoci.process import Handles
 from pyoci.stdio import Stdio
 
 
@@ -26,7 +29,7 @@ def runtime(tmp_path):
 @pytest.fixture
 def container(runtime):
     """One that does not exist."""
-    return Container(runtime, "ghost", None, -1, -1, Stdio())
+    return Container(runtime, "ghost", None, Handles(), Stdio())
 
 
 def fds():
@@ -56,10 +59,51 @@ def test_a_missing_bundle_and_a_broken_config_are_said(runtime, tmp_path):
     assert not (tmp_path / "root").exists()
 
 
+class Name(str, enum.Enum):  # noqa: UP042  # str() of a StrEnum is its value
+    C = "c1"
+
+
+@pytest.mark.parametrize("id", [None, 5, b"c", ["c"], ("c",), {"c": 1}])
+def test_an_id_that_is_no_string_is_refused(runtime, id):
+    for call in (lambda: runtime.create(id, "/b"), lambda: runtime.get(id)):
+        with pytest.raises(TypeError, match="id must be a string"):
+            call()
+
+
+def test_a_string_of_a_subclass_is_its_value(runtime, tmp_path):
+    with pytest.raises(StateError) as caught:
+        runtime.get(Name.C)
+    assert caught.value.where == str(tmp_path / "root" / "c1")
+    assert plain({"a": Name.C}, "") == {"a": "c1"} and type(plain(Name.C, "")) is str
+    assert arguments.variables({Name.C: Name.C}) == ["c1=c1"] and arguments.path(Name.C, "rootfs") == "c1"
+
+
+@pytest.mark.parametrize("name", ["bundle", "rootfs", "pid_file", "root"])
+@pytest.mark.parametrize(("value", "error"), [("", ValueError), (b"", ValueError), (5, TypeError), ([], TypeError)])
+def test_a_path_that_is_none_is_refused(runtime, name, value, error):
+    with pytest.raises(error):
+        if name == "root":
+            Runtime(value)
+        else:
+            runtime.create("c", **{"config": {}, name: value})
+
+
+def test_a_path_may_be_bytes(tmp_path):
+    assert Runtime(os.fsencode(tmp_path)).root == str(tmp_path)
+    with pytest.raises(ConfigError, match="no root filesystem"):
+        Runtime(tmp_path).create("c", config={}, pid_file=b"/x/p")
+
+
+def test_a_root_that_is_no_folder_is_said():
+    with pytest.raises(StateError, match="not a directory"):
+        Runtime("/dev/null").list()
+
+
 @pytest.mark.parametrize("names", [("stdin",), ("stdout",), ("stderr",)])
 def test_what_is_no_stdio_is_refused_and_leaves_no_fd(runtime, tmp_path, names):
     before = fds()
-    for value, error in (("x", TypeError), (-5, ValueError), (99999, OSError), (1.5, TypeError)):
+    wrong = (("x", TypeError), (-5, ValueError), (1 << 31, ValueError), (99999, OSError), (1.5, TypeError))
+    for value, error in wrong:
         with pytest.raises(error):
             runtime.create("a", tmp_path, **{"stdin": PIPE, "stdout": PIPE, "stderr": PIPE, names[0]: value})
     if names != ("stderr",):
@@ -83,6 +127,36 @@ def test_stdio_closes_all_it_has_opened():
 def test_an_unknown_cgroup_manager_is_refused():
     with pytest.raises(ValueError, match="cgroup_manager"):
         Runtime("/r", cgroup_manager="openrc")
+
+
+def test_an_fd_that_is_not_open_is_named(runtime, tmp_path):
+    with pytest.raises(OSError, match="stdout=99999: Bad file descriptor"):
+        runtime.create("a", tmp_path, stdout=99999)
+
+
+def test_create_refuses_wrong_types(runtime):
+    for options in ({"userns_remap": []}, {"userns_remap": 5}, {"terminal": "no"}, {"terminal": 1}):
+        with pytest.raises(TypeError):
+            runtime.create("a", "/b", **options)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"cap": [5]},
+        {"cap": "CAP_KILL"},
+        {"terminal": "no"},
+        {"env": {"A": None}},
+        {"env": {1: "a"}},
+        {"env": "A=b"},
+        {"env": [None]},
+        {"cwd": []},
+        {"additional_gids": ["1"]},
+    ],
+)
+def test_exec_refuses_wrong_types(container, options):
+    with pytest.raises(TypeError):
+        container.exec(["true"], **options)
 
 
 def test_exec_refuses_what_does_not_go_together(container):
@@ -128,6 +202,36 @@ def test_unknown_signals_are_refused_first(container):
     for signal in ("NOSUCH", 65, -1):
         with pytest.raises(UsageError, match="signal"):
             container.kill(signal)
+
+
+def test_what_is_no_signal_is_refused(container):
+    for signal in (9.0, None, [], b"KILL"):
+        with pytest.raises(TypeError, match="a signal is a number or a name"):
+            container.kill(signal)
+
+
+@pytest.mark.parametrize("seconds", [math.inf, 1e10, 1e300, 5e6])
+def test_any_time_can_be_waited_for(seconds):
+    reader, writer = os.pipe()
+    os.write(writer, b"x")
+    assert has_ended(reader, seconds)
+    os.close(writer)
+    os.close(reader)
+
+
+def test_a_long_wait_ends_in_time(monkeypatch):
+    monkeypatch.setattr(ended, "_LONGEST", 0.02)
+    reader, writer = os.pipe()
+    begin = time.monotonic()
+    assert not has_ended(reader, 0.1) and 0.09 < time.monotonic() - begin < 5
+    os.close(writer)
+    os.close(reader)
+
+
+def test_a_container_is_not_copied(container):
+    for step in (copy.copy, copy.deepcopy, pickle.dumps):
+        with pytest.raises(TypeError):
+            step(container)
 
 
 def test_hierarchies_are_kept_while_the_watch_is_our_own(monkeypatch):

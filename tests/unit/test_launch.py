@@ -48,8 +48,7 @@ class Channel:
         finally:
             self.ours.close()
             self.theirs.close()
-            if self.launch.pidfd >= 0:
-                os.close(self.launch.pidfd)
+            self.launch.__exit__(None)
 
 
 def introduce(channel: Channel, pid: int, value: int) -> None:

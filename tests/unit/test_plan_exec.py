@@ -53,7 +53,7 @@ def test_the_cgroups_are_joined_between_the_two_affinities(flags):
         read, write = os.pipe()
         os.close(read)
         with Launch(plan, lambda point, launch: None, lambda launch: None) as launch:
-            launch.join([write], -1)
+            launch.join(lambda write=write: ([write], -1))
         shown = [op.where.rpartition(".")[2] for op in plan.ops if op.code in (ops.CPU_AFFINITY, ops.JOIN_CGROUP)]
         assert shown == [word for word in ("initial", "cgroupsPath", "final") if word in (*given, "cgroupsPath")]
 

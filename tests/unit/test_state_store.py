@@ -1,5 +1,6 @@
 """The state store: what is written, what is refused, who may read it, and who waits for whom."""
 
+import errno
 import json
 import os
 import posix
@@ -10,7 +11,7 @@ import time
 import pytest
 
 from pyoci import native
-from pyoci.errors import OCIError, StateError, UsageError
+from pyoci.errors import KernelError, OCIError, StateError, UsageError
 from pyoci.procfs import process_alive
 from pyoci.procfs import process_start_time as start_time
 from pyoci.state import STATE, VERSION, State, Store, check_id, default_root, parse_state
@@ -340,3 +341,21 @@ def test_the_default_root_is_spared_when_old_files_are_removed(tmp_path, monkeyp
     monkeypatch.setattr("pyoci.state.default_root", lambda: root)
     Store(root).create("c1").close()
     assert (tmp_path / "runtime/pyoci").stat().st_mode & 0o7777 == 0o1700
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EACCES, errno.EIO])
+def test_what_keeps_the_caller_from_reading_is_no_reason_to_remove_a_container(entry, monkeypatch, number):
+    def failing(*_):
+        raise OSError(number, "")
+
+    monkeypatch.setattr(posix, "open", failing)
+    with pytest.raises(KernelError) as caught:
+        entry.read()
+    assert caught.value.errno == number and not caught.value.todo
+
+
+def test_a_file_in_a_containers_place_is_named_by_create(tmp_path):
+    (tmp_path / "c").write_text("x")
+    with pytest.raises(StateError, match="already exists") as caught:
+        Store(str(tmp_path)).create("c")
+    assert "a file has its name" in caught.value.why and "remove it" in caught.value.todo

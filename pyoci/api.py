@@ -28,8 +28,9 @@ from pyoci.lifecycle.signal_ import kill_found
 from pyoci.lifecycle.start import start_found
 from pyoci.lifecycle.update import update_found
 from pyoci.process import SIGTERM, Handles, Process, Waitable
-from pyoci.state import Entry, Stamp, State, Store, default_root
+from pyoci.state import State, default_root
 from pyoci.stdio import DEVNULL, PIPE, STDOUT, Stdio, StdioLike
+from pyoci.store import Entry, Stamp, Store
 
 Status: TypeAlias = Literal["creating", "created", "running", "paused", "stopped"]
 

@@ -14,7 +14,7 @@ from pyoci.lifecycle.create import Creation
 from pyoci.lifecycle.delete import delete
 from pyoci.lifecycle.ended import has_ended
 from pyoci.lifecycle.exec_ import Execution
-from pyoci.lifecycle.launch import Launch, write_pid_file
+from pyoci.lifecycle.launch import Launch
 from pyoci.lifecycle.request import CreateRequest, ExecRequest
 from pyoci.plan.context import section
 from pyoci.plan.facts import Options
@@ -22,8 +22,9 @@ from pyoci.plan.ops import LaunchPlan
 from pyoci.process import SIGKILL, Handles
 from pyoci.spec import jsontext
 from pyoci.spec.reader import Obj
-from pyoci.state import Stamp, State
+from pyoci.state import State
 from pyoci.stdio import Stdio
+from pyoci.store import Stamp
 
 _PATIENCE = 10.0  # seconds
 
@@ -210,7 +211,9 @@ class HostedExecution(Execution):
     def running(self, launch: Launch) -> int:
         self.files.settle()
         if self.request.pid_file:
-            write_pid_file(self.request.pid_file, launch.pid)
+            from pyoci.lifecycle import pidfile
+
+            pidfile.write(self.request.pid_file, launch.pid)
         self.pid = launch.pid
         self.held.pidfd, self.held.status_fd = launch.take()
         return 0

@@ -8,12 +8,13 @@ from pyoci import native
 from pyoci.cgroups import driver_of
 from pyoci.errors import OCIError, StateError
 from pyoci.procfs import boot_id, process_alive, process_name
-from pyoci.state import Entry, State, Store
+from pyoci.state import State
+from pyoci.store import Entry, Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyoci.cgroups import Driver
-    from pyoci.state import Stamp
+    from pyoci.store import Stamp
 
 
 INIT = b"pyoci:init"  # what init calls itself until it is the user's program (native/init.c)

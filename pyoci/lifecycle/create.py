@@ -15,14 +15,15 @@ from pyoci.cgroups.compile import cgroup_path, compile_v1
 from pyoci.cgroups.hierarchies import read_hierarchies
 from pyoci.errors import ConfigError, KernelError, OCIError, StateError
 from pyoci.lifecycle import filters, host
-from pyoci.lifecycle.launch import CLONE_NEWUSER, Launch, check_pid_file, write_pid_file
+from pyoci.lifecycle.launch import CLONE_NEWUSER, Launch
 from pyoci.plan import ops
 from pyoci.plan.compile import compile_create
 from pyoci.plan.facts import Options
 from pyoci.procfs import boot_id, process_start_time
 from pyoci.spec import jsontext
 from pyoci.spec.reader import Obj
-from pyoci.state import Entry, State, Store, check_id
+from pyoci.state import State, check_id
+from pyoci.store import Entry, Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -71,7 +72,9 @@ class Creation:
         r = self.request
         check_id(r.id)
         if r.pid_file:
-            check_pid_file(r.pid_file)
+            from pyoci.lifecycle import pidfile
+
+            pidfile.check(r.pid_file)
         self.read()
         annotations = self.spec.data.get("annotations")
         if r.userns_remap is not None or (type(annotations) is dict and _REMAP in annotations):
@@ -335,7 +338,9 @@ class Creation:
         self.state.runtime_pid = 0
         self.entry.write(self.state)
         if self.request.pid_file:
-            write_pid_file(self.request.pid_file, pid)
+            from pyoci.lifecycle import pidfile
+
+            pidfile.write(self.request.pid_file, pid)
 
     def undo(self) -> None:
         """Unmake everything; init is dead by now (Launch)."""

@@ -9,7 +9,7 @@ from select import poll
 from pyoci.cgroups import Disabled
 from pyoci.errors import KernelError, NotFoundError, OCIError, StateError
 from pyoci.lifecycle.container import Found
-from pyoci.state import STATE, Entry, Store
+from pyoci.store import STATE, Entry, Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pyoci.errors import NotFoundError, OCIError
 from pyoci.lifecycle.container import Found
-from pyoci.state import Store
+from pyoci.store import Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from pyoci import native
 from pyoci.errors import ConfigError, OCIError, StateError
 from pyoci.lifecycle import filters, host
 from pyoci.lifecycle.container import Found
-from pyoci.lifecycle.launch import Launch, check_pid_file, write_pid_file
+from pyoci.lifecycle.launch import Launch
 from pyoci.plan import ops
 from pyoci.plan.compile import compile_exec
 from pyoci.plan.context import unknown
@@ -83,7 +83,9 @@ class Execution:
     def running(self, launch: Launch) -> int:
         """The program runs; gives what `run` gives."""
         if self.request.pid_file:
-            write_pid_file(self.request.pid_file, launch.pid)
+            from pyoci.lifecycle import pidfile
+
+            pidfile.write(self.request.pid_file, launch.pid)
         if self.request.detach:
             return 0
         from pyoci.lifecycle.foreground import attend
@@ -101,7 +103,9 @@ class Execution:
             todo = "resume it, or give --ignore-paused to wait until it is" if status == "paused" else ""
             raise StateError(f"cannot exec in a {status} container", todo=todo)
         if self.request.pid_file:
-            check_pid_file(self.request.pid_file)
+            from pyoci.lifecycle import pidfile
+
+            pidfile.check(self.request.pid_file)
         plan = self._compile(found)
 
         def entered(launch: Launch) -> None:

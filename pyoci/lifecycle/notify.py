@@ -15,7 +15,7 @@ from pyoci import native
 from pyoci.lifecycle.start import start_found
 from pyoci.paths import encode
 from pyoci.spec.reader import Obj
-from pyoci.state import Entry, Store
+from pyoci.store import Entry, Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -19,7 +19,6 @@ from pyoci.lifecycle.checkpoint import STDIO, folder, log_path
 from pyoci.lifecycle.create import create
 from pyoci.lifecycle.delete import delete
 from pyoci.lifecycle.host import find_rootfs
-from pyoci.lifecycle.launch import write_pid_file
 from pyoci.lifecycle.run import RunCreation
 from pyoci.plan import ops
 from pyoci.procfs import process_start_time
@@ -171,7 +170,9 @@ class Restoration(RunCreation):
         self.state.runtime_pid = 0
         self.entry.write(self.state)
         if self.request.pid_file:
-            write_pid_file(self.request.pid_file, pid)
+            from pyoci.lifecycle import pidfile
+
+            pidfile.write(self.request.pid_file, pid)
 
     def _terminal(self, master: int) -> None:
         """The master of the container's terminal goes where that of a create goes."""

@@ -10,7 +10,7 @@ import cffi
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 INIT_SOURCES = [
-    "init.c", "plan.c", "report.c", "resolve.c", "mounts.c", "legacy.c", "mountinfo.c", "nopivot.c", "copy.c",
+    "init.c", "plan.c", "report.c", "resolve.c", "mounts.c", "protect.c", "legacy.c", "mountinfo.c", "nopivot.c", "copy.c",
     "identity.c", "schedule.c", "process.c", "home.c", "console.c", "hook.c",
 ]  # fmt: skip
 WARN = ["-D_GNU_SOURCE", "-std=c11", "-Wall", "-Wextra", "-Werror", "-Wshadow", "-Wstrict-prototypes"]

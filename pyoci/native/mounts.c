@@ -1,29 +1,20 @@
 /* Mounts by file descriptor only: open_tree / fsopen → mount_setattr → move_mount(2).
  * No path of the container ever reaches mount(2). */
 #include <linux/magic.h>
-#include <linux/mount.h>
-#include <linux/openat2.h>
 #include <linux/sched.h>
-#include <sys/stat.h>
 #include <sys/vfs.h>
 
-#include "ctx.h"
+#include "mounts.h"
 
 #ifndef AT_RECURSIVE
 #define AT_RECURSIVE 0x8000
 #endif
 #define ATIME_MASK 0x70u
 
-
-static int stat_fd(int fd, struct statx *st)
+int stat_fd(int fd, struct statx *st)
 {
 	return (int)sys(__NR_statx, fd, "", AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW, STATX_TYPE | STATX_MODE, st);
 }
-
-struct attr {
-	uint64_t set, clr, propagation;
-	int recursive;
-};
 
 /* mount_setattr(2), or -ENOSYS before Linux 5.12. */
 static int try_attr(int fd, const struct attr *a)
@@ -37,7 +28,7 @@ static int try_attr(int fd, const struct attr *a)
 }
 
 /* Sets them on a mount that has its place already. */
-static int set_attr(struct ctx *c, int fd, struct attr a)
+int set_attr(struct ctx *c, int fd, struct attr a)
 {
 	int r = try_attr(fd, &a);
 	if (r == -ENOSYS)
@@ -61,7 +52,7 @@ static int open_target(struct ctx *c, const struct plan_op *op, const char *path
 	return fd;
 }
 
-static int attach(struct ctx *c, int tree, int target, const char *path)
+int attach(struct ctx *c, int tree, int target, const char *path)
 {
 	long r = sys(__NR_move_mount, tree, "", target, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH);
 	struct statx a, b;
@@ -71,7 +62,7 @@ static int attach(struct ctx *c, int tree, int target, const char *path)
 }
 
 /* Attributes go on before the mount is to be seen; Linux before 5.12 can only change what is mounted. */
-static int attach_with(struct ctx *c, int tree, int target, const char *path, const struct attr *a, int n)
+int attach_with(struct ctx *c, int tree, int target, const char *path, const struct attr *a, int n)
 {
 	int done = 0, r = 0;
 	while (done < n && !(r = try_attr(tree, &a[done])))
@@ -86,7 +77,7 @@ static int attach_with(struct ctx *c, int tree, int target, const char *path, co
 
 /* The slot of what is mounted at /proc or /sys, if the op is about that: an image may be renamed away under a mount, in
  * another mount namespace, and then the name leads elsewhere. */
-static int *kernel_mount(struct ctx *c, const struct plan_op *op)
+int *kernel_mount(struct ctx *c, const struct plan_op *op)
 {
 	return op->flags & FLAG_AT_PROC ? &c->slots[SLOT_PROC_MOUNT] : op->flags & FLAG_AT_SYS ? &c->slots[SLOT_SYS_MOUNT] : NULL;
 }
@@ -104,18 +95,7 @@ static void keep_mount(struct ctx *c, const struct plan_op *op, int mnt)
 	*slot = mnt;
 }
 
-/* Opens what is to be masked or made read-only. */
-static int open_protected(struct ctx *c, const struct plan_op *op)
-{
-	int *slot = kernel_mount(c, op);
-	struct open_how how = { .flags = O_PATH | O_CLOEXEC, .resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS };
-	const char *rest = plan_str(c, op->s);
-	int fd = slot && *slot >= 0 && rest ? (int)sys(__NR_openat2, *slot, rest, &how, sizeof how) : -EXDEV;
-	/* a link that leads out of it, in something else that is mounted there */
-	return fd == -EXDEV ? resolve(c, plan_str(c, op->t), O_PATH, 0) : fd;
-}
-
-static int clone_tree(int fd, const char *path, int recursive)
+int clone_tree(int fd, const char *path, int recursive)
 {
 	return (int)sys(__NR_open_tree, fd, path,
 			OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH | (recursive ? AT_RECURSIVE : 0));
@@ -382,87 +362,6 @@ OPF(mkdir)
 		return fail(c, fd, "mkdir", path);
 	sys(__NR_close, fd);
 	return 0;
-}
-
-/* The mask over a file: the host's /dev/null, checked to be that device (CVE-2025-31133). */
-static int null_tree(struct ctx *c)
-{
-	int *null = &c->slots[SLOT_NULL];
-	struct statx st;
-	if (*null < 0)
-		*null = (int)sys(__NR_openat, AT_FDCWD, "/dev/null", O_PATH | O_CLOEXEC | O_NOFOLLOW);
-	if (*null < 0 || stat_fd(*null, &st) < 0 || !S_ISCHR(st.stx_mode) || st.stx_rdev_major != 1 ||
-	    st.stx_rdev_minor != 3)
-		return fail(c, -ENODEV, "host /dev/null is not the null device", NULL);
-	int tree = clone_tree(*null, "", 0);
-	return tree < 0 ? fail(c, tree, "open_tree", "/dev/null") : tree;
-}
-
-/* The mask over a directory: one empty read-only tmpfs, cloned for each further one. */
-static int empty_tree(struct ctx *c)
-{
-	if (c->slots[SLOT_EMPTY] >= 0) {
-		int tree = clone_tree(c->slots[SLOT_EMPTY], "", 0);
-		return tree < 0 ? fail(c, tree, "open_tree", "empty tmpfs") : tree;
-	}
-	int fs = (int)sys(__NR_fsopen, "tmpfs", FSOPEN_CLOEXEC);
-	if (fs < 0)
-		return fail(c, fs, "fsopen", "tmpfs");
-	long r = sys(__NR_fsconfig, fs, FSCONFIG_SET_STRING, "nr_inodes", "2", 0);
-	if (!r)
-		r = sys(__NR_fsconfig, fs, FSCONFIG_SET_STRING, "mode", "0555", 0);
-	if (!r)
-		r = sys(__NR_fsconfig, fs, FSCONFIG_CMD_CREATE, 0, 0, 0);
-	if (!r)
-		r = sys(__NR_fsmount, fs, FSMOUNT_CLOEXEC,
-			MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
-	sys(__NR_close, fs);
-	return r < 0 ? fail(c, r, "make empty tmpfs", NULL) : (int)r;
-}
-
-OPF(mask_path)
-{
-	const char *path = plan_str(c, op->t);
-	int target = open_protected(c, op);
-	if (target == -ENOENT || target == -ENOTDIR)
-		return 0;
-	if (target < 0)
-		return fail(c, target, "open", path);
-	struct statx st;
-	int r = stat_fd(target, &st), directory = S_ISDIR(st.stx_mode);
-	int tree = r < 0 ? fail(c, r, "statx", path) : directory ? empty_tree(c) : null_tree(c);
-	if (tree < 0)
-		return tree;
-	r = attach(c, tree, target, path);
-	sys(__NR_close, target);
-	if (!r && directory && c->slots[SLOT_EMPTY] < 0)
-		c->slots[SLOT_EMPTY] = tree;
-	else
-		sys(__NR_close, tree);
-	return r;
-}
-
-OPF(readonly_path)
-{
-	const char *path = plan_str(c, op->t);
-	int target = open_protected(c, op);
-	if (target == -ENOENT || target == -ENOTDIR)
-		return 0;
-	if (target < 0)
-		return fail(c, target, "open", path);
-	int tree = clone_tree(target, "", 1);
-	struct attr a = { MOUNT_ATTR_RDONLY, 0, 0, 1 };
-	int r = tree < 0 ? fail(c, tree, "open_tree", path) : attach_with(c, tree, target, path, &a, 1);
-	sys(__NR_close, target);
-	if (tree >= 0)
-		sys(__NR_close, tree);
-	return r;
-}
-
-OPF(root_readonly)
-{
-	(void)op;
-	return set_attr(c, c->slots[SLOT_ROOTFS], (struct attr){ MOUNT_ATTR_RDONLY, 0, 0, 0 });
 }
 
 /* pivot_root(2), NOTES: with "." twice the old root is stacked on the new one and can be detached. */

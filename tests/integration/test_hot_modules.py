@@ -25,7 +25,7 @@ pytestmark = pytest.mark.skipif(SYSTEMD, reason="the lists are the cgroupfs driv
 CORE = """
 pyoci pyoci.cgroups pyoci.cgroups.files pyoci.cgroups.group pyoci.cli pyoci.cli.common pyoci.cli.main pyoci.cli.parse pyoci.cli.table
 pyoci.errors pyoci.lifecycle pyoci.lifecycle.request pyoci.native pyoci.native._runtime pyoci.native._runtime.lib
-pyoci.paths pyoci.procfs pyoci.spec pyoci.spec.jsontext pyoci.state
+pyoci.paths pyoci.procfs pyoci.spec pyoci.spec.jsontext pyoci.state pyoci.store
 """
 # what reads a config, compiles it and launches
 PLAN = """

@@ -14,7 +14,8 @@ from pyoci import native
 from pyoci.errors import KernelError, OCIError, StateError, UsageError
 from pyoci.procfs import process_alive
 from pyoci.procfs import process_start_time as start_time
-from pyoci.state import STATE, VERSION, State, Store, check_id, default_root, parse_state
+from pyoci.state import VERSION, State, check_id, default_root, parse_state
+from pyoci.store import STATE, Store
 
 
 @pytest.fixture
@@ -338,7 +339,7 @@ def test_default_root_is_for_rootless_callers_in_their_runtime_dir(monkeypatch):
 
 def test_the_default_root_is_spared_when_old_files_are_removed(tmp_path, monkeypatch):
     root = str(tmp_path / "runtime/pyoci")
-    monkeypatch.setattr("pyoci.state.default_root", lambda: root)
+    monkeypatch.setattr("pyoci.store.default_root", lambda: root)
     Store(root).create("c1").close()
     assert (tmp_path / "runtime/pyoci").stat().st_mode & 0o7777 == 0o1700
 

@@ -6,6 +6,7 @@ import copy
 import json
 import os
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -37,6 +38,8 @@ def runtime_path() -> str:
 
 def pytest_sessionstart(session: pytest.Session) -> None:
     """The command holds the package's bytecode: make it again when a source has changed since."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell starts what it puts in the background
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if "PYOCI_RUNTIME" not in os.environ:
         subprocess.run([REPO / "tools/setup"], check=True, stdout=subprocess.DEVNULL)
 

@@ -201,6 +201,7 @@ class Entry:
             else:
                 posix.rename(temporary, name, src_dir_fd=self.fd, dst_dir_fd=self.fd)
         except OSError as e:
+            self.drop_blob(name)
             raise self._unwritten(name, e) from None
 
     def read_blob(self, name: str) -> bytes:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import posix
 
-from pyoci.cgroups.files import read, write
+from pyoci.cgroups.files import read
 from pyoci.cgroups.systemd_units import ANNOTATION, expand_slice, properties, unit_of
-from pyoci.cgroups.v2 import V2Driver
+from pyoci.cgroups.v2 import V2Driver, enable
 from pyoci.errors import KernelError, OCIError, StateError
 
 TYPE_CHECKING = False
@@ -115,11 +115,7 @@ class SystemdDriver(V2Driver):
             return
         at = self._mountpoint
         for part in self.directory[len(at) + 1 :].split("/") if missing else ():
-            for name in missing:
-                try:
-                    write(f"{at}/cgroup.subtree_control", f"+{name}")
-                except OSError:
-                    continue
+            enable(at, missing)
             at = f"{at}/{part}"
 
     def update(self, resources: dict[str, Any], stored: dict[str, Any] | None = None) -> None:

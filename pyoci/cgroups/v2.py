@@ -329,13 +329,19 @@ def put(directory: str, w: Write) -> None:
         write(f"{directory}/io.weight", f"{device or 'default'} {io_weight(int(weight))}")
 
 
-def enable(directory: str) -> None:
-    """Hand every controller of a group down to those below it, as far as the kernel lets it.
+def enable(directory: str, names: set[str] | None = None) -> None:
+    """Hand controllers of a group down to those below it, as far as the kernel lets it.
 
     What it does not hand down is said when a limit needs it.
+
+    Args:
+        directory: of the group.
+        names: which, None for all that it has.
     """
     try:
         missing = set(read(f"{directory}/cgroup.controllers").split())
+        if names is not None:
+            missing &= names
         missing -= set(read(f"{directory}/cgroup.subtree_control").split())
         if not missing:
             return

@@ -187,17 +187,18 @@ class Launch:
 
     def kill(self) -> None:
         """End the process, and wait until it is gone; one that is not known yet ends with the sync channel."""
+        from pyoci.lifecycle.ended import has_ended
+
         for pidfd in (self._stage, self.pidfd):
             if pidfd >= 0:
                 try:
                     native.send_signal(pidfd, _SIGKILL)
                 except ProcessLookupError:
                     pass
-                if not (self._aside or self.frozen) and ends(pidfd):
+                # a container may have frozen it: then it ends when it is thawed
+                if not (self._aside or self.frozen) and has_ended(pidfd, _PATIENCE):
                     self.wait(pidfd)
         if self._keeper >= 0:
-            from pyoci.lifecycle.ended import has_ended
-
             has_ended(self._keeper, _PATIENCE)  # it ends with the last of its children
 
     def wait(self, pidfd: int | None = None) -> int:
@@ -408,16 +409,7 @@ class Launch:
             )
 
 
-def ends(pidfd: int) -> bool:
-    """Wait for the end of what has been killed; a container may have frozen it, and then it ends when it is thawed."""
-    from select import POLLIN, poll
-
-    waiter = poll()
-    waiter.register(pidfd, POLLIN)
-    return bool(waiter.poll(_PATIENCE * 1000))
-
-
 def pid_of(pidfd: int) -> int:
-    """The pid of a pidfd's process in the caller's pid namespace (proc(5), fdinfo); -1 if it has been reaped."""
+    """The pid of a pidfd's process in the caller's pid namespace (proc(5), fdinfo); -1 if it has been reaped, or it is no pidfd."""
     _, _, rest = read_small(f"/proc/self/fdinfo/{pidfd}").partition(b"\nPid:")
-    return int(rest.partition(b"\n")[0])
+    return int(rest.partition(b"\n")[0] or -1)

@@ -1,7 +1,7 @@
 /* Masked and read-only paths, and a read-only root. */
 #include "mounts.h"
 
-/* Opens what is to be masked or made read-only. */
+/* Opens what is to be masked or made read-only; -ENOENT where there is no such path. */
 static int open_protected(struct ctx *c, const struct plan_op *op)
 {
 	int *slot = kernel_mount(c, op);
@@ -9,7 +9,11 @@ static int open_protected(struct ctx *c, const struct plan_op *op)
 	const char *rest = plan_str(c, op->s);
 	int fd = slot && *slot >= 0 && rest ? (int)sys(__NR_openat2, *slot, rest, &how, sizeof how) : -EXDEV;
 	/* a link that leads out of it, in something else that is mounted there */
-	return fd == -EXDEV ? resolve(c, plan_str(c, op->t), O_PATH, 0) : fd;
+	if (fd == -EXDEV)
+		fd = resolve(c, plan_str(c, op->t), O_PATH, 0);
+	if (fd == -ENOTDIR)
+		fd = -ENOENT;
+	return fd >= 0 || fd == -ENOENT ? fd : fail(c, fd, "open", plan_str(c, op->t));
 }
 
 /* The mask over a file: the host's /dev/null, checked to be that device (CVE-2025-31133). */
@@ -52,10 +56,8 @@ OPF(mask_path)
 {
 	const char *path = plan_str(c, op->t);
 	int target = open_protected(c, op);
-	if (target == -ENOENT || target == -ENOTDIR)
-		return 0;
 	if (target < 0)
-		return fail(c, target, "open", path);
+		return target == -ENOENT ? 0 : target;
 	struct statx st;
 	int r = stat_fd(target, &st), directory = S_ISDIR(st.stx_mode);
 	int tree = r < 0 ? fail(c, r, "statx", path) : directory ? empty_tree(c) : null_tree(c);
@@ -74,10 +76,8 @@ OPF(readonly_path)
 {
 	const char *path = plan_str(c, op->t);
 	int target = open_protected(c, op);
-	if (target == -ENOENT || target == -ENOTDIR)
-		return 0;
 	if (target < 0)
-		return fail(c, target, "open", path);
+		return target == -ENOENT ? 0 : target;
 	int tree = clone_tree(target, "", 1);
 	struct attr a = { MOUNT_ATTR_RDONLY, 0, 0, 1 };
 	int r = tree < 0 ? fail(c, tree, "open_tree", path) : attach_with(c, tree, target, path, &a, 1);

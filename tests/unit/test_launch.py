@@ -116,3 +116,11 @@ def test_the_pid_of_one_that_is_gone() -> None:
         fd = os.pidfd_open(process.pid)
     assert pid_of(fd) == -1
     os.close(fd)
+
+
+def test_a_file_that_is_no_pidfd_is_refused() -> None:
+    channel = Channel(ops.POINT_CREATED)
+    with open("/dev/null") as null:
+        channel.says(native.SYNC_PID, os.getpid(), null.fileno())
+    with pytest.raises(KernelError, match="has not made"):
+        channel.serve()

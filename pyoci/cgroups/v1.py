@@ -125,8 +125,8 @@ class V1Driver(Group):
             try:
                 made |= zip((at,), map(posix.mkdir, (at,), (0o755,)), strict=False)
             except FileExistsError:
-                if at == directory:
-                    made[at] = None  # by another, since the first look
+                if at == directory:  # by another, since the first look
+                    self.check_unused(at)
             except OSError as e:
                 raise self._failed("cannot create the cgroup", at, e) from None
             if cpuset:

@@ -134,3 +134,15 @@ def test_a_cpuset_below_one_that_another_create_has_not_filled_yet_is_filled(tmp
     for folder in ("parent", "parent/c"):
         assert (tmp_path / folder / "cpuset.cpus").read_text().strip() == "0-1"
         assert (tmp_path / folder / "cpuset.mems").read_text().strip() == "0-1"
+
+
+def test_a_group_that_another_has_made_since_the_first_look_is_not_ours(tmp_path: Path) -> None:
+    driver = V1Driver(None, "")
+    directory = f"{tmp_path}/a/b"
+    driver._mounts = {directory: str(tmp_path)}
+    (tmp_path / "a/b").mkdir(parents=True)
+    driver._make_parents(directory, False)
+    assert not driver._made
+    (tmp_path / "a/b/cgroup.procs").write_text("77\n")
+    with pytest.raises(StateError, match="in use"):
+        driver._make_parents(directory, False)

@@ -37,12 +37,25 @@ class Found:
     def __init__(self, root: str, id: str, known: tuple[State, Stamp] | None = None) -> None:
         self.root = root
         self.entry: Entry = Store(root).open(id)
+        self.stamp: Stamp
+        self.state: State
         try:
-            self.stamp: Stamp = self.entry.settled()
-            self.state: State = known[0] if known and known[1] == self.stamp else self.entry.read()
+            self.stamp, self.state = self._settled(known)
         except BaseException:
             self.entry.close()
             raise
+
+    def _settled(self, known: tuple[State, Stamp] | None) -> tuple[Stamp, State]:
+        while True:
+            stamp = self.entry.settled()
+            if known and known[1] == stamp:
+                return stamp, known[0]
+            try:
+                return stamp, self.entry.read()
+            except StateError:
+                if not stamp[0] or self.entry.stamp()[0]:
+                    raise
+                # A delete has removed it since it was seen: the next look waits until the folder is gone as well.
 
     def __enter__(self) -> Found:
         return self

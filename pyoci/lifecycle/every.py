@@ -24,11 +24,15 @@ def look(root: str, at: Callable[[Found], Seen], unknown: Callable[[str], Seen])
     """
     out = []
     for id in sorted(Store(root).ids()):
-        try:
-            with Found(root, id) as found:
-                out.append(at(found))
-        except NotFoundError:
-            continue
-        except (OCIError, OSError):
-            out.append(unknown(id))
+        # A second look tells what has ended or gone during the first from what cannot be read.
+        for look_again in (True, False):
+            try:
+                with Found(root, id) as found:
+                    out.append(at(found))
+                break
+            except NotFoundError:
+                break
+            except (OCIError, OSError):
+                if not look_again:
+                    out.append(unknown(id))
     return out

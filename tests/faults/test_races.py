@@ -123,6 +123,9 @@ def test_list_and_state_never_fail_while_containers_come_and_go(arena: Arena) ->
             done = victims[0].command("list", "--format", "json")
             if done.returncode or "unknown" in done.stdout:
                 wrong.append(done.stdout + done.stderr)
+            done = victims[0].command("state", victims[1].name)
+            if done.returncode and "container does not exist" not in done.stderr:
+                wrong.append(done.stderr)
 
     thread = threading.Thread(target=look)
     thread.start()

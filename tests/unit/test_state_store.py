@@ -11,11 +11,13 @@ import time
 import pytest
 
 from pyoci import native
-from pyoci.errors import KernelError, OCIError, StateError, UsageError
+from pyoci.errors import KernelError, NotFoundError, OCIError, StateError, UsageError
+from pyoci.lifecycle.container import Found
+from pyoci.lifecycle.every import look
 from pyoci.procfs import process_alive
 from pyoci.procfs import process_start_time as start_time
 from pyoci.state import VERSION, State, check_id, default_root, parse_state
-from pyoci.store import STATE, Store
+from pyoci.store import STATE, Entry, Store
 
 
 @pytest.fixture
@@ -68,6 +70,42 @@ def test_a_folder_that_nobody_fills_is_taken_as_it_is_after_a_moment(store, entr
         assert 0.1 < time.monotonic() - begin < 5
         begin = time.monotonic()
         assert seen.settled() == (0, 0, 0) and time.monotonic() - begin < 0.1
+
+
+def test_a_container_that_is_deleted_between_two_looks_at_it_does_not_exist(store, entry, monkeypatch):
+    """Its state file goes first, its folder a moment later."""
+    entry.write(sample())
+    read, steps = Entry.read, []
+
+    def late(seen):
+        steps.append("read")
+        os.unlink(f"{entry.dir_path}/{STATE}")
+        threading.Timer(0.02, os.rmdir, (entry.dir_path,)).start()
+        return read(seen)
+
+    monkeypatch.setattr(Entry, "read", late)
+    with pytest.raises(NotFoundError):
+        Found(store.root, "c1")
+    assert steps == ["read"]
+
+
+def test_of_all_containers_only_what_stays_unreadable_is_unknown(store):
+    for id in ("gone", "good", "torn"):
+        with store.create(id) as made:
+            made.write(sample())
+            if id == "torn":
+                made.write_blob(STATE, b"{")
+    seen = []
+
+    def at(found):
+        seen.append(found.entry.id)
+        if found.entry.id == "gone":
+            found.entry.remove()
+            raise OSError(errno.ENODEV, "its cgroup went")
+        return found.entry.id
+
+    assert look(store.root, at, lambda id: f"{id}: unknown") == ["good", "torn: unknown"]
+    assert seen == ["gone", "good"]
 
 
 def test_a_state_reads_back_equal(entry):

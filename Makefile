@@ -39,7 +39,8 @@ faults: setup
 	@PYOCI_FAULTS=all $(PYTHON) -m pytest -q tests/faults
 
 fuzz: setup
-	@PYOCI_EXAMPLES=$${PYOCI_EXAMPLES:-5000} PYOCI_FUZZ_SECONDS=$${PYOCI_FUZZ_SECONDS:-120} $(PYTHON) -m pytest -q tests/fuzz
+	@PYOCI_EXAMPLES=$${PYOCI_EXAMPLES:-5000} PYOCI_FUZZ_SECONDS=$${PYOCI_FUZZ_SECONDS:-120} $(PYTHON) -m pytest -q tests/fuzz \
+	  tests/unit/test_schemas.py tests/unit/test_schema_agreement.py tests/unit/test_validate.py
 
 bench: setup
 	@$(PYTHON) -m tests.bench --out docs

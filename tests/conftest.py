@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
+from hypothesis import settings
 
 if TYPE_CHECKING:  # not before pytest_sessionstart has built the helper
     from pyoci import Runtime
@@ -23,7 +24,9 @@ REPO = Path(__file__).resolve().parent.parent
 CAPS = ["CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE"]
 APPLETS = "sh cat echo id ls mount ps sleep true false env hostname stat touch mkdir grep test stty dd tty kill ulimit"
 
-
+# The same examples each time, so that a change is what makes a test fail; `make fuzz` looks for new ones.
+settings.register_profile("pyoci", derandomize="PYOCI_EXAMPLES" not in os.environ)
+settings.load_profile("pyoci")
 # Deadlines are for an ordinary machine; an emulated one takes several times as long.
 PATIENCE = float(os.environ.get("PYOCI_TEST_PATIENCE", "1"))
 # Bundles are run with the systemd driver, in a slice of their own: what these tests show is not to depend on the driver.

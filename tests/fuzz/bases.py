@@ -17,7 +17,6 @@ EXAMPLES = int(os.environ.get("PYOCI_EXAMPLES", "200"))
 QUICK = settings(
     max_examples=EXAMPLES,
     deadline=None,
-    derandomize="PYOCI_EXAMPLES" not in os.environ,
     suppress_health_check=list(HealthCheck),
 )
 

@@ -225,7 +225,12 @@ def check_against_create(bundle, document):
     error, found = refused(bundle, document), validate(path)
     if error is not None and not error.where.startswith("/"):
         where = schemas.show(schemas.parse(error.where, document))
-        assert (where, error.what) in [(f.where, f.what) for f in found if f.severity == "error"]
+        told = [(f.where, f.what) for f in found if f.severity == "error"]
+        # create leaves an unknown capability out; which was meant, and so what else is missing, nobody knows
+        unknown = "not in permitted" in error.what and any(
+            where.startswith("process.capabilities.permitted") and "unknown" in what for where, what in told
+        )
+        assert unknown or (where, error.what) in told
     if not any(f.severity == "error" for f in found):
         assert error is None
     assert len({(f.path, f.what) for f in found}) == len(found)

@@ -287,10 +287,6 @@ class Creation:
         """For `run` and the API: takes what outlives the launch."""
 
     def _entered(self, launch: Launch) -> None:
-        if self.pidfd_socket >= 0:
-            from pyoci.lifecycle.pidfd import INIT, send
-
-            send(self.pidfd_socket, launch.pidfd, INIT)
         if self.class_of_service is not None:
             self.class_of_service.enter(launch.pid)
         if self.driver.late:
@@ -320,6 +316,10 @@ class Creation:
                 run_hooks(self.spec, "createRuntime", text)
         elif point == ops.POINT_CREATED:
             self.give_cgroup(launch.pid)
+            if self.pidfd_socket >= 0:
+                from pyoci.lifecycle.pidfd import INIT, send
+
+                send(self.pidfd_socket, launch.pidfd, INIT)
             self._created(launch.pid)
 
     def give_cgroup(self, pid: int) -> None:

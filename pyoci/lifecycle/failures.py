@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 _WHAT = {
     ops.SETNS: "cannot join namespace",
-    ops.FORK: "cannot create namespaces",
+    ops.FORK: "cannot create the process in its namespaces",
     ops.KEEP: "cannot create the container's process",
-    ops.UNSHARE: "cannot create cgroup namespace",
+    ops.UNSHARE: "cannot create namespaces",
     ops.PROPAGATION: "cannot set mount propagation",
     ops.ROOTFS: "cannot open the root filesystem",
     ops.MKNOD: "cannot create device {t}",
@@ -118,6 +118,8 @@ _BY_OP = {
     (ops.KEEP, E.EPERM): "run as root, or add a user namespace",
     (ops.KEEP, E.EINVAL): "the kernel lacks one of the namespaces asked for",
     (ops.UNSHARE, E.ENOSPC): "raise the limits under /proc/sys/user (namespaces(7))",
+    (ops.FORK, E.ENOMEM): "if a pid namespace is joined: does its first process still live?",
+    (ops.MOUNT_FS, E.ESRCH): "does the first process of the joined pid namespace still live?",
     (ops.FORK, E.EAGAIN): "a limit of processes is reached: the caller's RLIMIT_NPROC, or pids.max of a cgroup",
     (ops.CONSOLE, E.EBADF): "mount a devpts at /dev/pts, as a terminal needs one",
     (

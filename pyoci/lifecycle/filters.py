@@ -46,6 +46,25 @@ def fill(plan: ops.LaunchPlan, root: str) -> None:
     for op in plan.ops:
         if op.code == ops.SECCOMP:
             op.u, op.a = found
+    _advance(plan, found[0])
+
+
+def _advance(plan: ops.LaunchPlan, program: bytes) -> None:
+    """Load the filter before a late FORK, if init can do the rest under it.
+
+    A filter without no_new_privs takes CAP_SYS_ADMIN, which init would have to keep until then, in the sight of the
+    processes of the pid namespace that the fork enters.
+    """
+    codes = [op.code for op in plan.ops]
+    if ops.FORK not in codes or codes[-4:] != [ops.SECCOMP, ops.SET_CAPS, ops.AMBIENT, ops.EXEC]:
+        return
+    fork = codes.index(ops.FORK)
+    if codes[fork - 1] != ops.SET_CAPS or plan.ops[-4].b >= 0:
+        return  # it is an early one, or an agent is to be told of the filter
+    rest = [*codes[-3:-1], *codes[fork:-4], ops.JOIN_CGROUP, ops.EXEC]
+    numbers = native.ffi.new("uint16_t[]", rest)
+    if native.lib.pyoci_filter_lets(native.ffi.from_buffer(program), len(program) // 8, numbers, len(rest)):
+        plan.ops[fork:-1] = [*plan.ops[-4:-1], *plan.ops[fork:-4]]
 
 
 def _compile(seccomp: Obj) -> tuple[bytes, int]:

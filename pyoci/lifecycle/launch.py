@@ -13,7 +13,7 @@ from pyoci.errors import ConfigError, KernelError, OCIError
 from pyoci.plan import ops
 from pyoci.plan.context import SLOT_JOIN
 from pyoci.plan.encode import encode
-from pyoci.procfs import read_small
+from pyoci.procfs import read_small, stat_fields
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ class Launch:
     __slots__ = (
         "_aside",
         "_at_point",
+        "_awaited",
         "_cgroup",
         "_entered",
         "_fds",
@@ -79,6 +80,7 @@ class Launch:
         self._fds: dict[int, int] = {}
         self._opened: list[int] = []
         self._stage = -1
+        self._awaited = 0  # processes that it is still to be told of
         self._keeper = -1
         self._later: Callable[[], list[int]] | None = None
         self._cgroup = -1
@@ -113,9 +115,12 @@ class Launch:
 
     def _joins(self, count: int) -> None:
         joins = [ops.Op(ops.JOIN_CGROUP, "linux.cgroupsPath", a=SLOT_JOIN + i) for i in range(count)]
-        codes = [op.code for op in self.plan.ops]
-        at = codes.index(ops.FORK) + 1 if ops.FORK in codes else 0
+        at = self._stage_ends() + 1
         self.plan.ops[at:at] = joins
+
+    def _stage_ends(self) -> int:
+        """Where a stage makes the process that goes on; -1 if there is none."""
+        return next((i for i, op in enumerate(self.plan.ops) if op.code == ops.FORK and not op.b), -1)
 
     def give(self, slot: int, opener: Callable[..., int], *args: object) -> int:
         """Open an fd, and hand it over in a slot; it is closed here when the launch is closed.
@@ -280,8 +285,9 @@ class Launch:
     def _spawn(self, theirs: int) -> None:
         # A stage is in the cgroups too, and its child is born in them: it may have no right to go there itself
         # once it has joined a user namespace.
-        staged = any(op.code == ops.FORK for op in self.plan.ops)
+        staged = self._stage_ends() >= 0
         flags = 0 if staged else self.plan.clone_flags
+        self._awaited = any(op.code == ops.FORK for op in self.plan.ops) + (self._aside and not staged)
         if self._aside:
             self._spawn_aside(flags, staged, theirs)
             return
@@ -361,13 +367,16 @@ class Launch:
 
                 raise explain(self.plan, message, self.code)
             if message.type == native.SYNC_PID:
+                first = self.pidfd < 0
                 self._introduced(message)
                 if self._stage >= 0:
-                    self.wait(self._stage)
+                    if not self._aside:
+                        self.wait(self._stage)
                     stage, self._stage = self._stage, -1
                     posix.close(stage)
-                self._begin(sync)
-                native.go(sync, files, SLOT_JOIN)
+                if first:
+                    self._begin(sync)
+                native.go(sync, files if first else [], SLOT_JOIN)
             elif message.type == native.SYNC_POINT:
                 if not points or points.pop(0) != message.value:
                     raise self._forged(f"it says that it is at point {message.value}, which is not the next")
@@ -377,16 +386,19 @@ class Launch:
                     return
 
     def _introduced(self, message: native.Message) -> None:
-        """Take the process that a stage or a keeper has made.
+        """Take the process that a stage or a keeper has made, or that takes the place of the one that is known.
 
         The channel is in reach of a process that may trace that one, as in a pid namespace that another container has: what
-        comes is believed once, and its pid is what the kernel says of the pidfd.
+        comes is believed as often as the plan has it, and it is the process that the kernel says: of the pidfd, and of our child.
         """
         self._opened += (message.pidfd,)
-        awaited = self.pid == 0 and (self._stage >= 0 or self._aside)
-        if not awaited or pid_of(message.pidfd) != message.value:
+        parent = pid_of(self._keeper) if self._aside else posix.getpid()
+        made = pid_of(message.pidfd) == message.value and stat_fields(message.value)[1:2] == [b"%d" % parent]
+        if not self._awaited or not made:
             raise self._forged("it names a process that it has not made")
-        self.pid, self.pidfd, self._opened[-1] = message.value, message.pidfd, -1
+        self._awaited -= 1
+        ending = self._stage if self.pidfd < 0 else self.pidfd
+        self._stage, self.pid, self.pidfd, self._opened[-1] = ending, message.value, message.pidfd, -1
 
     def _forged(self, why: str) -> KernelError:
         return KernelError(

@@ -203,7 +203,10 @@ def write_runtime() -> list[str]:
 
     with contextlib.redirect_stdout(io.StringIO()):
         build_runtime.ffi.emit_c_code(str(BUILD / "_runtime_module.c"))
-    return [str(BUILD / "_runtime_module.c"), *(str(HERE / n) for n in ("runtime.c", "aside.c", "hook.c", "plan.c"))]
+    return [
+        str(BUILD / "_runtime_module.c"),
+        *(str(HERE / n) for n in ("runtime.c", "aside.c", "hook.c", "plan.c", "filter.c")),
+    ]
 
 
 def static(flag: str) -> str:

@@ -10,7 +10,7 @@ import cffi
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 INIT_SOURCES = [
-    "init.c", "plan.c", "report.c", "resolve.c", "mounts.c", "protect.c", "legacy.c", "mountinfo.c", "nopivot.c", "copy.c",
+    "init.c", "plan.c", "report.c", "resolve.c", "mounts.c", "protect.c", "legacy.c", "mountinfo.c", "nopivot.c", "copy.c", "procfs.c",
     "identity.c", "schedule.c", "process.c", "home.c", "console.c", "hook.c",
 ]  # fmt: skip
 WARN = ["-D_GNU_SOURCE", "-std=c11", "-Wall", "-Wextra", "-Werror", "-Wshadow", "-Wstrict-prototypes"]
@@ -56,7 +56,7 @@ with open(os.path.join(build_dir, "init_image.h"), "w") as header:
 ffi.set_source(
     "pyoci.native._runtime",
     '#include "runtime.h"\n',
-    sources=[f"pyoci/native/{name}" for name in ("runtime.c", "aside.c", "hook.c", "plan.c")],
+    sources=[f"pyoci/native/{name}" for name in ("runtime.c", "aside.c", "hook.c", "plan.c", "filter.c")],
     include_dirs=[HERE, build_dir],
     extra_compile_args=[*WARN[:5], "-O2", "-D_FORTIFY_SOURCE=2", *HARDEN],
     extra_link_args=["-Wl,-z,relro,-z,now"],

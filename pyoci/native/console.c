@@ -85,7 +85,7 @@ OPF(console)
 	r = send_master(c, (int)master);
 	for (int fd = 0; r >= 0 && fd < 3; fd++)
 		r = sys(__NR_dup3, slave, fd, 0);
-	if (r >= 0) /* a session of its own was started before */
+	if (r >= 0 && op->e) /* a session of its own was started before */
 		r = sys(__NR_ioctl, 0, 0x540e /* TIOCSCTTY */, 0);
 	sys(__NR_close, slave);
 	sys(__NR_close, master);

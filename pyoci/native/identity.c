@@ -14,15 +14,23 @@
 
 OPF(rlimit)
 {
-	uint64_t lim[2] = { (uint64_t)op->b, (uint64_t)op->c };
-	long r = sys(__NR_prlimit64, 0, op->a, lim, 0);
+	uint64_t lim[2] = { (uint64_t)op->b, (uint64_t)op->c }, now[2];
+	long r = op->flags & FLAG_RAISE ? sys(__NR_prlimit64, 0, op->a, 0, now) : 0;
+	for (int i = 0; !r && op->flags & FLAG_RAISE && i < 2; i++)
+		if (now[i] > lim[i])
+			lim[i] = now[i];
+	if (!r)
+		r = sys(__NR_prlimit64, 0, op->a, lim, 0);
 	DONE(r, "prlimit64");
 }
 
 OPF(setsid)
 {
-	(void)op;
 	long r = sys(__NR_setsid);
+	if (r >= 0 && op->a) {
+		r = sys(__NR_ioctl, 0, 0x540e /* TIOCSCTTY */, 0);
+		DONE(r, "TIOCSCTTY");
+	}
 	DONE(r, "setsid");
 }
 

@@ -209,7 +209,7 @@ static long like_directory(int fs, int target)
 
 static int make_fs(struct ctx *c, const struct plan_op *op, int like)
 {
-	int fs = (int)sys(__NR_fsopen, plan_str(c, op->s), FSOPEN_CLOEXEC);
+	int fs = op->d ? foreign_procfs(c, op->d) : (int)sys(__NR_fsopen, plan_str(c, op->s), FSOPEN_CLOEXEC);
 	if (fs < 0)
 		return fail(c, fs, "fsopen", plan_str(c, op->s));
 	int r = like < 0 ? 0 : (int)like_directory(fs, like);
@@ -218,6 +218,8 @@ static int make_fs(struct ctx *c, const struct plan_op *op, int like)
 		r = (int)sys(__NR_fsmount, fs, FSMOUNT_CLOEXEC, op->a);
 		if (r < 0)
 			r = fs_fail(c, fs, r, "fsmount", plan_str(c, op->s));
+		else if (op->d)
+			r = check_procfs(c, r);
 	}
 	sys(__NR_close, fs);
 	return r;

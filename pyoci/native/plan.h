@@ -146,6 +146,7 @@ enum plan_flag {
 	FLAG_KEEP_MODE = 2048, /* the new filesystem has the mode of the directory that it covers */
 	FLAG_AT_PROC = 4096,   /* of a mount: it is kept in SLOT_PROC_MOUNT; else the target is looked for in there */
 	FLAG_AT_SYS = 8192,    /* the same for SLOT_SYS_MOUNT */
+	FLAG_RAISE = 16384,    /* a limit that is higher already stays */
 	FLAG_LEAVE_HOST = 1024, /* what follows needs nothing of the host's */
 };
 

@@ -59,17 +59,18 @@ static int introduce(struct ctx *c, long pid, int pidfd)
 OPF(fork)
 {
 	int pidfd = -1;
-	struct clone_args a = { .flags = (uint64_t)op->a | CLONE_PARENT | CLONE_PIDFD,
-				.pidfd = (uint64_t)(uintptr_t)&pidfd };
+	const uint64_t flags = (uint64_t)op->a | CLONE_PARENT | CLONE_PIDFD;
+	struct clone_args a = { .flags = flags, .pidfd = (uint64_t)(uintptr_t)&pidfd };
 	if (op->flags & FLAG_LEAVE_HOST)
 		forget_host(c);
 	c->detail[0] = 0;
 	let_map_ids(op->a, 1);
-	long pid = sys(__NR_clone3, &a, sizeof a);
+	/* Without a namespace clone(2) does: a seccomp filter may hold by now, and many know no clone3 (filter.c). */
+	long pid = op->a ? sys(__NR_clone3, &a, sizeof a) : sys(__NR_clone, flags, 0, &pidfd, 0, 0);
 	if (pid)
 		let_map_ids(op->a, 0);
 	if (pid < 0)
-		return fail(c, pid, "clone3", NULL);
+		return fail(c, pid, "clone", NULL);
 	if (pid > 0) {
 		sys(__NR_exit_group, introduce(c, pid, pidfd) < 0);
 	}
@@ -231,8 +232,7 @@ OPF(write_proc)
  * shows processes and nothing that is masked elsewhere (Linux 5.8). */
 OPF(own_proc)
 {
-	(void)op;
-	int fs = (int)sys(__NR_fsopen, "proc", FSOPEN_CLOEXEC);
+	int fs = op->a ? foreign_procfs(c, op->a) : (int)sys(__NR_fsopen, "proc", FSOPEN_CLOEXEC);
 	long r = fs < 0 ? fs : sys(__NR_fsconfig, fs, FSCONFIG_SET_STRING, "subset", "pid", 0);
 	if (!r)
 		r = sys(__NR_fsconfig, fs, FSCONFIG_CMD_CREATE, 0, 0, 0);
@@ -240,6 +240,8 @@ OPF(own_proc)
 		r = sys(__NR_fsmount, fs, FSMOUNT_CLOEXEC, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
 	if (fs >= 0)
 		sys(__NR_close, fs);
+	if (r >= 0 && op->a)
+		r = check_procfs(c, (int)r);
 	if (r < 0)
 		return fail(c, r, "mount a procfs of its own", NULL);
 	c->slots[SLOT_OWN_PROC] = (int)r;

@@ -46,6 +46,7 @@ int pyoci_setns(int fd, int type);
 int pyoci_hook(const char *path, char *const *argv, char *const *envp, int stdin_fd, long timeout_ms, int stop_fd,
 	       int *status, char *out, size_t out_size);
 int pyoci_plan_check(const void *buf, size_t size);
+int pyoci_filter_lets(const void *program, unsigned count, const uint16_t *codes, unsigned n);
 /* cffi end */
 
 int spawn(struct spawn *s); /* the pid, and a pidfd in the struct, or -errno */

@@ -19,7 +19,7 @@ from pyoci.plan import (
     unsupported,
 )
 from pyoci.plan.context import Context, at, clean, encode, section
-from pyoci.plan.kernel import CAP_SYS_ADMIN, NAMESPACES
+from pyoci.plan.kernel import CAP_SYS_ADMIN, CLONE_NEWPID, NAMESPACES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ def compile_create(spec: Obj, facts: HostFacts, options: Options) -> ops.LaunchP
     cgroupmounts.owner(ctx, entries, who.uid)
     _rare(ctx)
     _console_check(ctx, entries)
+    ctx.late = _late_create(ctx)
 
     identity.oom_score(ctx)
     namespaces.enter(ctx)
@@ -83,8 +84,24 @@ def compile_create(spec: Obj, facts: HostFacts, options: Options) -> ops.LaunchP
         lsm.prepare(ctx)
     rootfs.protect(ctx, entries)
     rootfs.switch(ctx)
+    if ctx.late:
+        pid = namespaces.pid_input(ctx)
+        ctx.add(ops.SETNS, pid.where, a=pid.slot, b=CLONE_NEWPID)
     _finish(ctx, who, gate=True)
     return ctx.plan
+
+
+def _late_create(ctx: Context) -> bool:
+    """Whether init enters a pid namespace that others live in with its program's rights only, as an exec does.
+
+    Hooks, netDevices and seccomp agents are told its pid, which it has only then. A limit of less than three processes
+    leaves no room for those that it takes.
+    """
+    resources = ctx.linux.obj("resources")
+    pids = resources.obj("pids") if resources else None
+    limit = pids.number("limit", -(1 << 63), (1 << 63) - 1) if pids else None
+    room = limit is None or limit <= 0 or limit > 2
+    return CLONE_NEWPID in ctx.joined and room and not _needs_runtime(ctx) and _late(ctx)
 
 
 def _needs_runtime(ctx: Context) -> bool:
@@ -112,8 +129,7 @@ def compile_exec(process: Obj, target: ExecTarget, facts: HostFacts, options: Op
     # For the rules on groups and capabilities: entered, if the container has its own.
     ctx.joined = {flag: "" for flag in NAMESPACES.values() if target.ns_flags & flag}
     who = identity.Identity(ctx)
-    pinned = process.has("execCPUAffinity")
-    if pinned:
+    if process.has("execCPUAffinity"):
         from pyoci.plan import schedule
 
         schedule.affinity(ctx, "initial")
@@ -127,13 +143,34 @@ def compile_exec(process: Obj, target: ExecTarget, facts: HostFacts, options: Op
         ctx.add(ops.SETNS, "linux.namespaces", a=slot, b=target.ns_flags)
     if not namespaces.creates(ctx.spec, "mount"):
         ctx.add(ops.CHROOT, "root.path")  # its root is a directory of a mount namespace that it shares
-    ctx.add(ops.FORK, "linux.namespaces", a=0, flags=ops.FLAG_LEAVE_HOST)  # then the cgroups are joined: Launch.join
-    if pinned:
-        schedule.affinity(ctx, "final")
-    ctx.add(ops.SETSID, at(process, "terminal"))
+    ctx.late = _late(ctx)
+    if not ctx.late:
+        _go_on(ctx, gate=False)
     _console(ctx, who, ops.FLAG_EXEC_CONSOLE)
+    if not ctx.late:
+        ctx.add(ops.SETSID, at(process, "terminal"), a=process.flag("terminal"))
     _finish(ctx, who, gate=False)
     return ctx.plan
+
+
+def _late(ctx: Context) -> bool:
+    """Whether init may fork into the pid namespace with no more rights than its program will have.
+
+    What has CAP_SYS_PTRACE there can take over whoever comes in, and use its rights. A user namespace of the container's own
+    keeps such a process from it anyway (init is not dumpable, and its image is of the user namespace outside), and what its
+    root may do in a cgroup the user may not.
+    """
+    # A scheduler may be reset by a fork, and is not taken along into cgroups.
+    return not (ctx.userns or ctx.facts.in_userns or ctx.facts.euid or ctx.process.has("scheduler"))
+
+
+def _go_on(ctx: Context, gate: bool) -> None:
+    """FORK into the pid namespace; in an exec the child then joins the cgroups (Launch.join)."""
+    ctx.add(ops.FORK, "linux.namespaces", a=0, b=int(gate), flags=ops.FLAG_LEAVE_HOST)
+    if not gate and ctx.process.has("execCPUAffinity"):
+        from pyoci.plan import schedule
+
+        schedule.affinity(ctx, "final")
 
 
 def _rare(ctx: Context) -> None:
@@ -169,17 +206,22 @@ def _finish(ctx: Context, who: Identity, *, gate: bool) -> None:
     seccomp = ctx.linux.obj("seccomp")
     # seccomp(2): without no_new_privs, CAP_SYS_ADMIN is needed to load a filter.
     defer = seccomp is not None and not who.nnp and not who.caps.effective & CAP_SYS_ADMIN
-    if any(process.has(key) for key in ("scheduler", "ioPriority")) or any(
-        ctx.linux.has(key) for key in ("personality", "memoryPolicy")
-    ):
+    if process.has("scheduler") or process.has("ioPriority"):
         from pyoci.plan import schedule
 
-        schedule.emit(ctx)
+        schedule.privileged(ctx)
     if not any(word.startswith("HOME=") for word in env):
         ctx.add(ops.HOME, at(process, "env"), a=who.uid)
     # As root, who may enter what the user may not, and once more as the user, who may enter what root may not (NFS).
     ctx.add(ops.CHDIR, at(process, "cwd"), s=_cwd(ctx), flags=ops.FLAG_OPTIONAL)
     identity.emit(ctx, who, defer_caps=defer)
+    if ctx.late:
+        _go_on(ctx, gate)
+        ctx.add(ops.SETSID, at(process, "terminal"), a=process.flag("terminal"))
+    if ctx.linux.has("personality") or ctx.linux.has("memoryPolicy"):
+        from pyoci.plan import schedule
+
+        schedule.plain(ctx)  # in the cgroups: a cpuset bounds the memory policy
     ctx.add(ops.CHDIR, at(process, "cwd"), s=_cwd(ctx))
     if not gate or ctx.spec.has("process"):
         search = _search_path(env, at(process, "env"))
@@ -193,7 +235,7 @@ def _finish(ctx: Context, who: Identity, *, gate: bool) -> None:
 
         lsm.emit(ctx, ops.SLOT_OWN_PROC)
     if who.rlimits:
-        identity.last_limit(ctx, who)  # before a filter that may forbid it
+        identity.last_limits(ctx, who)  # before a filter that may forbid it
     if seccomp is not None:
         _seccomp(ctx, seccomp, gate)
     if defer:
@@ -273,7 +315,8 @@ def _console(ctx: Context, who: Identity, flags: int) -> None:
     size = section(ctx.process, "consoleSize")
     rows = ctx.options.terminal_rows or size.number("height", 0, 65535, 0) or 0
     columns = ctx.options.terminal_columns or size.number("width", 0, 65535, 0) or 0
-    ctx.add(ops.CONSOLE, where, a=rows, b=columns, c=who.uid, d=who.gid, flags=flags)
+    own = not flags and not ctx.late  # else a SETSID that follows makes it so
+    ctx.add(ops.CONSOLE, where, a=rows, b=columns, c=who.uid, d=who.gid, e=int(own), flags=flags)
 
 
 def _version(spec: Obj) -> None:

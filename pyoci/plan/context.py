@@ -24,6 +24,7 @@ class Context:
     __slots__ = (
         "facts",
         "joined",
+        "late",
         "linux",
         "new",
         "next_slot",
@@ -44,6 +45,7 @@ class Context:
         self.process = section(spec, "process")
         self.new = 0
         self.joined: dict[int, str] = {}
+        self.late = False  # FORK comes when the rights that the container lacks are gone
         self.next_slot = ops.SLOT_FREE
         self.time_offsets = b""
         self.uid_ranges: dict[str, list[tuple[int, int]]] = {}

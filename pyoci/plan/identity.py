@@ -5,7 +5,7 @@ from __future__ import annotations
 from pyoci.errors import ConfigError
 from pyoci.plan import capabilities, ops
 from pyoci.plan.context import Context, at, encode, section, unknown
-from pyoci.plan.kernel import CLONE_NEWUSER, ID_MAX, RLIMIT_NOFILE, RLIMITS
+from pyoci.plan.kernel import CLONE_NEWUSER, ID_MAX, RLIMIT_NOFILE, RLIMIT_NPROC, RLIMITS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -52,11 +52,14 @@ def emit(ctx: Context, who: Identity, *, defer_caps: bool) -> None:
         name = b"_ses." + encode(ctx.options.container_id, "id")
         ctx.add(ops.KEYRING, "process", s=name)
     for number, soft, hard, where in who.rlimits:
+        flags = 0
         if number == RLIMIT_NOFILE and soft < _own_fds(ctx):
-            soft = _own_fds(ctx)  # `last_limit` lowers it
+            soft = _own_fds(ctx)  # `last_limits` lowers it
             if hard < soft:
                 continue
-        ctx.add(ops.SET_RLIMIT, where, a=number, b=_signed(soft), c=_signed(hard))
+        elif number == RLIMIT_NPROC and ctx.late:
+            flags = ops.FLAG_RAISE  # it is still to fork, as the user; `last_limits` lowers it
+        ctx.add(ops.SET_RLIMIT, where, a=number, b=_signed(soft), c=_signed(hard), flags=flags)
     user = at(ctx.process, "user")
     # Without it, it is the caller's (runtime-spec config, "POSIX-platform User").
     ctx.add(ops.UMASK, f"{user}.umask", a=-1 if who.umask is None else who.umask)
@@ -79,10 +82,10 @@ def emit(ctx: Context, who: Identity, *, defer_caps: bool) -> None:
         capabilities.final(ctx, who.caps)
 
 
-def last_limit(ctx: Context, who: Identity) -> None:
-    """RLIMIT_NOFILE, if init could not open what it needs itself until its program runs: to lower it takes no rights."""
+def last_limits(ctx: Context, who: Identity) -> None:
+    """The limits under which init could not do what it has to until its program runs: to lower them takes no rights."""
     for number, soft, hard, where in who.rlimits:
-        if number == RLIMIT_NOFILE and soft < _own_fds(ctx):
+        if (number == RLIMIT_NOFILE and soft < _own_fds(ctx)) or (number == RLIMIT_NPROC and ctx.late):
             ctx.add(ops.SET_RLIMIT, where, a=number, b=_signed(soft), c=_signed(hard))
 
 

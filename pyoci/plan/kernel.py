@@ -121,6 +121,7 @@ RLIMITS = [
     "RLIMIT_RTPRIO",
     "RLIMIT_RTTIME",
 ]
+RLIMIT_NPROC = 6
 RLIMIT_NOFILE = 7
 
 ID_MAX = 0xFFFFFFFE  # (uid_t)-1 means "leave unchanged" to the kernel

@@ -6,7 +6,7 @@ Source: runtime-spec config, "Linux Process"; config-linux, "Mount Label".
 from __future__ import annotations
 
 from pyoci.errors import ConfigError
-from pyoci.plan import ops
+from pyoci.plan import namespaces, ops
 from pyoci.plan.context import Context, at, encode
 
 # Filesystems that take a SELinux context as an option; others have their labels by policy or on disk.
@@ -38,7 +38,8 @@ def check(ctx: Context) -> None:
 def prepare(ctx: Context) -> None:
     """OWN_PROC, if a label is to be written at the gate; before paths of /proc are masked, which would forbid it."""
     if (ctx.facts.apparmor and ctx.process.text("apparmorProfile")) or ctx.process.text("selinuxLabel"):
-        ctx.add(ops.OWN_PROC, at(ctx.process, "apparmorProfile"))
+        slot = namespaces.pid_input(ctx).slot if ctx.late else 0
+        ctx.add(ops.OWN_PROC, at(ctx.process, "apparmorProfile"), a=slot)
 
 
 def emit(ctx: Context, slot: int) -> None:

@@ -296,6 +296,7 @@ def _filesystem(ctx: Context, mount: Mount) -> None:
         a=attrs,
         b=keep,
         c=o.propagation[0] & ~MS_REC if o.propagation else 0,  # nothing is mounted below it yet
+        d=namespaces.pid_input(ctx).slot if ctx.late and mount.fstype == "proc" else 0,
         flags=flags,
     )
     _propagate(ctx, mount, o.propagation[1:])

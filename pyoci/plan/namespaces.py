@@ -5,7 +5,15 @@ from __future__ import annotations
 from pyoci.errors import ConfigError
 from pyoci.plan import ops
 from pyoci.plan.context import Context, at, encode, unknown
-from pyoci.plan.kernel import CLONE_NEWCGROUP, CLONE_NEWNET, CLONE_NEWTIME, CLONE_NEWUSER, ID_MAX, NAMESPACES
+from pyoci.plan.kernel import (
+    CLONE_NEWCGROUP,
+    CLONE_NEWNET,
+    CLONE_NEWPID,
+    CLONE_NEWTIME,
+    CLONE_NEWUSER,
+    ID_MAX,
+    NAMESPACES,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,7 +57,8 @@ def enter(ctx: Context) -> None:
 
     A joined user namespace is entered first (it owns, or may own, the others); a new one is made by
     the FORK, after the others are entered with the caller's own rights. A new time namespace takes
-    its offsets before any process is in it, so that a stage has to make it (time_namespaces(7)).
+    its offsets before any process is in it, so that a stage has to make it (time_namespaces(7)). A late
+    FORK stands elsewhere, and with it the pid namespace: it holds for children.
     """
     flags = ctx.new & ~CLONE_NEWCGROUP
     if not ctx.joined and not ctx.time_offsets:
@@ -57,14 +66,22 @@ def enter(ctx: Context) -> None:
     else:
         opened = {i.nstype: i for i in ctx.plan.inputs if i.kind == "namespace"}
         for flag in NAMESPACES.values():
-            if flag in opened:
+            if flag in opened and not (ctx.late and flag == CLONE_NEWPID):
                 ctx.add(ops.SETNS, opened[flag].where, a=opened[flag].slot, b=flag)
         if ctx.time_offsets:
             where = at(ctx.linux, "timeOffsets")
             ctx.add(ops.UNSHARE, where, a=CLONE_NEWTIME)
             ctx.add(ops.WRITE_PROC, where, a=ops.SLOT_PROC, s=b"self/timens_offsets", t=ctx.time_offsets)
             flags &= ~CLONE_NEWTIME
-        ctx.add(ops.FORK, "linux.namespaces", a=flags)
+        if not ctx.late:
+            ctx.add(ops.FORK, "linux.namespaces", a=flags)
+        elif flags:
+            ctx.add(ops.UNSHARE, "linux.namespaces", a=flags)
+
+
+def pid_input(ctx: Context) -> ops.Input:
+    """The pid namespace that is joined by its path."""
+    return next(i for i in ctx.plan.inputs if i.nstype == CLONE_NEWPID)
 
 
 def creates(spec: Obj, name: str) -> bool:

@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 
 # name = number      fields
 SETNS = 1  #         a slot of an nsfs fd or pidfd, b CLONE_NEW* flags to join
-FORK = 2  #          a CLONE_NEW* flags; the child goes on (CLONE_PARENT), the stage exits; flag LEAVE_HOST closes
-#                    what is the host's before
+FORK = 2  #          a CLONE_NEW* flags; the child goes on (CLONE_PARENT), this process ends; flag LEAVE_HOST closes
+#                    what is the host's before; b 1: the parent knows this process, whose place the child takes, 0: it
+#                    is a stage, in no cgroup yet
 UNSHARE = 3  #       a CLONE_NEW* flags
 SYNC = 4  #          a point number (POINT_*); waits for the parent
 PROPAGATION = 5  #   a MS_* propagation (MS_SLAVE...), on "/" of the new mount namespace; RECURSIVE flag
@@ -29,7 +30,8 @@ ROOTFS = 6  #        s absolute host path; clones it (recursively), attaches, fi
 #                    of it or 0; a TREE_MOUNTED, or without a mount namespace of the container's own another TREE_*;
 #                    FROM_SLOT: c slot of a detached tree instead; RECURSIVE: the propagation
 MOUNT_FS = 7  #      s fstype, t target, u options ("k=v\0flag\0", first may be "source=…"), a MOUNT_ATTR_* set,
-#                    b slot to keep the mount fd in or -1, c MS_* propagation or 0; COPY_UP; KEEP_MODE
+#                    b slot to keep the mount fd in or -1, c MS_* propagation or 0, d slot of the pid namespace that a
+#                    procfs is to be of or 0; COPY_UP; KEEP_MODE
 MOUNT_BIND = 8  #    s source host path (or flag FROM_SLOT: a slot of a detached tree), t target,
 #                    b attr set, c attr clear, d recursive attr set, e recursive attr clear, f propagation;
 #                    flag RECURSIVE for rbind
@@ -48,12 +50,12 @@ SET_HOSTNAME = 20  # s name
 SET_DOMAINNAME = 21  # s name
 SYSCTL = 22  #       s path below /proc/sys ("kernel/shmmax"), t value
 OOM_SCORE_ADJ = 23  # a value
-SET_RLIMIT = 24  #   a resource number, b soft, c hard (as unsigned 64-bit bit patterns)
+SET_RLIMIT = 24  #   a resource number, b soft, c hard (as unsigned 64-bit bit patterns); RAISE
 LOOPBACK_UP = 25
 CONSOLE = 26  #      a rows, b columns, c uid, d gid of the terminal; needs SLOT_PTS or EXEC_CONSOLE; makes
 #                    /dev/console (before pivot), sends the master over SLOT_CONSOLE_SOCKET, becomes
-#                    fds 0, 1, 2
-SETSID = 27
+#                    fds 0, 1, 2; e 1: and the controlling terminal
+SETSID = 27  #       a 1: fd 0 becomes its controlling terminal
 KEYRING = 28  #      s name of the new session keyring
 UMASK = 29  #        a umask, -1: what it was
 NO_NEW_PRIVS = 30
@@ -80,7 +82,7 @@ IO_PRIORITY = 49  #  a value of ioprio_set(2)
 CPU_AFFINITY = 50  # u mask of CPUs
 MEMORY_POLICY = 51  # a mode and flags of set_mempolicy(2), u mask of nodes or absent
 WRITE_PROC = 52  #   a slot of a procfs, s path in it ("self/…"), t what to write; READ_BACK; LEAVE_HOST closes it
-OWN_PROC = 54  #     makes SLOT_OWN_PROC
+OWN_PROC = 54  #     makes SLOT_OWN_PROC; a slot of the pid namespace that it is to be of, or 0
 KEEP = 55  #          a CLONE_NEW* flags of the child, which goes on; this process becomes its keeper, which tells
 #                    exit statuses over SLOT_STATUS; b slot of a v2 cgroup directory for the child to be born in, or
 #                    -1; c 1: the child is a stage, which goes on at once, and of which the parent need not know
@@ -101,6 +103,7 @@ FLAG_LEAVE_HOST = 1024
 FLAG_KEEP_MODE = 2048
 FLAG_AT_PROC = 4096
 FLAG_AT_SYS = 8192
+FLAG_RAISE = 16384
 
 TREE_MOUNTED = 0
 TREE_OPENED = 1  #   only the directory

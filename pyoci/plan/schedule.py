@@ -53,14 +53,18 @@ _WANT_NODES = ("MPOL_BIND", "MPOL_INTERLEAVE", "MPOL_WEIGHTED_INTERLEAVE", "MPOL
 PERSONALITIES = {"LINUX": 0, "LINUX32": 8}
 
 
-def emit(ctx: Context) -> None:
-    """The ops of `process.scheduler`, `process.ioPriority`, `linux.memoryPolicy` and `linux.personality`."""
+def plain(ctx: Context) -> None:
+    """The ops of `linux.memoryPolicy` and `linux.personality`, which take no rights."""
     personality = ctx.linux.obj("personality")
     if personality is not None:
         _personality(ctx, personality)
     policy = ctx.linux.obj("memoryPolicy")
     if policy is not None:
         _memory_policy(ctx, policy)
+
+
+def privileged(ctx: Context) -> None:
+    """The ops of `process.scheduler` and `process.ioPriority`, which may take some."""
     io = ctx.process.obj("ioPriority")
     if io is not None:
         kind = _named(io, "class", IO_CLASSES, "I/O priority class")

@@ -145,3 +145,59 @@ def test_terminal_of_an_exec_is_never_taken_from_what_the_container_planted(aren
         flags = ("--tty", "--console-socket", str(arena.base / "tty.sock"))
         assert victim.inside("true", *flags).returncode != 0
         assert masters == []
+
+
+FILTER = {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["swapon"], "action": "SCMP_ACT_ERRNO"}]}
+
+
+def confine(victim: Victim, how: str) -> None:
+    victim.config["process"]["noNewPrivileges"] = "no_new_privs" in how
+    if "filter" in how:
+        victim.config["linux"]["seccomp"] = FILTER
+
+
+def grabbing(arena: Arena, build_program: Build, how: str) -> tuple[Victim, Path]:
+    """A container with CAP_SYS_PTRACE whose process looks at each that comes into its pid namespace, and its notes."""
+    victim = arena()
+    build_program("grabber", victim.rootfs / "grabber")
+    victim.caps("CAP_SYS_PTRACE", "CAP_KILL", "CAP_DAC_OVERRIDE")
+    confine(victim, how)
+    notes = victim.rootfs / "seen"
+    victim.args("/grabber", "/seen", str(arena.canary / "file")).started()
+    while not notes.exists() or "ready" not in notes.read_text():
+        time.sleep(0.01)
+    return victim, notes
+
+
+HOW = pytest.mark.parametrize("how", ["by nothing", "by a filter", "by a filter and no_new_privs"])
+
+
+@HOW
+def test_a_joining_process_never_has_more_rights_than_the_container_while_it_is_seen_there(
+    arena: Arena, build_program: Build, how: str
+) -> None:
+    """A process with CAP_SYS_PTRACE could take it over, and have them."""
+    victim, notes = grabbing(arena, build_program, how)
+    for _ in range(20 * ROUNDS):
+        assert victim.command("exec", victim.name, "true").returncode == 0
+    seen = notes.read_text().split("\n")
+    assert seen.count("seen") >= 10 * ROUNDS
+    assert {line for line in seen if line} == {"ready", "seen"}
+
+
+@HOW
+def test_init_never_has_more_rights_than_its_program_while_it_is_seen_in_a_pid_namespace_of_others(
+    arena: Arena, build_program: Build, how: str
+) -> None:
+    """Nor can the host be reached by way of it; but for who opens the procfs, which has nothing else to do with CAP_SYS_ADMIN."""
+    first, notes = grabbing(arena, build_program, how)
+    second = arena().no_namespace("pid")
+    second.config["linux"]["namespaces"].append({"type": "pid", "path": f"/proc/{first.state()['pid']}/ns/pid"})
+    confine(second, how)
+    second.caps("CAP_SYS_PTRACE", "CAP_KILL", "CAP_DAC_OVERRIDE").args("true")
+    for _ in range(10 * ROUNDS):
+        result = second.run()
+        assert result.returncode == 0, result.stderr
+    seen = notes.read_text().split("\n")
+    assert seen.count("seen") >= 10 * ROUNDS
+    assert {line for line in seen if line} - {"caps 200000 confined"} == {"ready", "seen"}

@@ -55,6 +55,18 @@ def test_the_program_is_held_to_its_profile(bundle: Bundle, profile: str, no_new
     )
 
 
+@pytest.mark.parametrize("confined", [False, True], ids=["", "with a filter"])
+def test_the_program_is_held_to_it_in_a_pid_namespace_of_others(bundles: Bundles, profile: str, confined: bool) -> None:
+    first, bundle = bundles().running(), bundles()
+    bundle.config["process"] |= {"apparmorProfile": profile, "noNewPrivileges": False}
+    if confined:
+        bundle.config["linux"]["seccomp"] = {"defaultAction": "SCMP_ACT_ALLOW"}
+    rows = [row for row in bundle.config["linux"]["namespaces"] if row["type"] != "pid"]
+    bundle.config["linux"]["namespaces"] = [*rows, {"type": "pid", "path": f"/proc/{first.pid()}/ns/pid"}]
+    text = bundle.shown("cat /proc/self/attr/current; (echo >/tmp/forbidden) 2>/dev/null || echo held")
+    assert text.replace("\0", "") == f"{profile} (enforce)\nheld\n"
+
+
 def test_a_further_program_is_held_to_it_too(bundle: Bundle, profile: str) -> None:
     bundle.config["process"]["apparmorProfile"] = profile
     text = bundle.running().inside("cat /proc/self/attr/current; (echo >/tmp/forbidden) 2>/dev/null || echo held")

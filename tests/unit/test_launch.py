@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -30,13 +31,17 @@ def message(kind: int, value: int) -> bytes:
 
 
 class Channel:
-    """A launch that hears what the test says; what it has been asked to do is kept."""
+    """A launch that hears what the test says, and awaits so many processes; what it has been asked to do is kept."""
 
-    def __init__(self, *points: int, aside: bool = True) -> None:
+    def __init__(self, *points: int, awaited: int = 1) -> None:
         self.reached: list[int] = []
+        self.placed: list[int] = []
         plan = ops.LaunchPlan()
         plan.ops = [ops.Op(ops.SYNC, a=point) for point in points] + [ops.Op(ops.WAIT_START)]
-        self.launch = Launch(plan, lambda point, _: self.reached.append(point), lambda _: None, aside=aside)
+        self.launch = Launch(
+            plan, lambda point, _: self.reached.append(point), lambda _: self.placed.append(self.launch.pid)
+        )
+        self.launch._awaited = awaited
         self.ours, self.theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
 
     def says(self, kind: int, value: int, *fds: int) -> None:
@@ -62,7 +67,34 @@ def test_the_pid_is_that_of_the_pidfd(other: int) -> None:
     introduce(channel, other, other)
     channel.says(native.SYNC_POINT, ops.POINT_CREATED)
     channel.serve()
-    assert channel.launch.pid == other and channel.reached == [ops.POINT_CREATED]
+    assert channel.launch.pid == other and channel.reached == [ops.POINT_CREATED] and channel.placed == [other]
+
+
+def test_a_process_takes_the_place_of_one_that_ends(other: int) -> None:
+    channel = Channel(ops.POINT_CREATED, awaited=2)
+    with subprocess.Popen(["sleep", "0.1"]) as ending:
+        introduce(channel, ending.pid, ending.pid)
+        introduce(channel, other, other)
+        channel.says(native.SYNC_POINT, ops.POINT_CREATED)
+        channel.serve()
+        assert channel.launch.pid == other and channel.placed == [ending.pid]
+        assert not os.path.exists(f"/proc/{ending.pid}")  # it has been waited for
+
+
+def test_a_process_that_is_no_child_of_ours_is_refused(other: int) -> None:
+    """As one of another container would be, whose pid its own process has guessed."""
+    channel = Channel(ops.POINT_CREATED)
+    script = "sleep 100 & echo $!; wait"
+    with subprocess.Popen(["sh", "-c", script], stdout=subprocess.PIPE, text=True, start_new_session=True) as shell:
+        assert shell.stdout is not None
+        pid = int(shell.stdout.readline())
+        try:
+            introduce(channel, pid, pid)
+            with pytest.raises(KernelError, match="has not made"):
+                channel.serve()
+            assert channel.launch.pid == 0
+        finally:
+            os.killpg(shell.pid, signal.SIGKILL)
 
 
 def test_a_pid_that_is_not_that_of_its_pidfd_is_refused(other: int) -> None:
@@ -76,14 +108,14 @@ def test_a_pid_that_is_not_that_of_its_pidfd_is_refused(other: int) -> None:
 def test_a_second_process_is_refused(other: int) -> None:
     channel = Channel(ops.POINT_CREATED)
     introduce(channel, other, other)
-    introduce(channel, os.getpid(), os.getpid())
+    introduce(channel, other, other)
     with pytest.raises(KernelError, match="has not made"):
         channel.serve()
     assert channel.launch.pid == other
 
 
 def test_a_process_that_nobody_awaits_is_refused(other: int) -> None:
-    channel = Channel(ops.POINT_CREATED, aside=False)
+    channel = Channel(ops.POINT_CREATED, awaited=0)
     introduce(channel, other, other)
     with pytest.raises(KernelError, match="has not made"):
         channel.serve()

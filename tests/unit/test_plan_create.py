@@ -69,6 +69,62 @@ def test_joined_namespaces_are_entered_user_first_then_fork():
     assert not find(plan, ops.LOOPBACK_UP)
 
 
+def test_a_pid_namespace_of_others_is_entered_last_with_no_right_but_the_programs():
+    linux = {
+        "namespaces": namespaces("mount", "network", pid="/p", ipc="/i"),
+        "seccomp": {"defaultAction": "SCMP_ACT_ALLOW"},
+    }
+    mounts = [{"destination": "/proc", "type": "proc"}, {"destination": "/tmp", "type": "tmpfs"}]
+    plan = build(config(linux=linux, mounts=mounts, process={"user": {"uid": 5}}))
+    seen = codes(plan)
+    ipc, pid = find(plan, ops.SETNS)
+    assert (ipc.b, pid.b) == (kernel.CLONE_NEWIPC, kernel.CLONE_NEWPID)
+    (fork,) = find(plan, ops.FORK)
+    assert (fork.a, fork.b, fork.flags) == (0, 1, ops.FLAG_LEAVE_HOST) and plan.clone_flags == 0
+    assert find(plan, ops.UNSHARE)[0].a == kernel.CLONE_NEWNS | kernel.CLONE_NEWNET
+    places = [
+        seen.index(code) for code in (ops.PIVOT_ROOT, ops.BOUNDING, ops.SETUID, ops.SET_CAPS, ops.FORK, ops.WAIT_START)
+    ]
+    assert places == sorted(places) and seen.index(ops.PIVOT_ROOT) < plan.ops.index(pid) < seen.index(ops.BOUNDING)
+    assert seen[seen.index(ops.FORK) + 1] == ops.SETSID
+    assert [op.d for op in find(plan, ops.MOUNT_FS)] == [pid.a, 0]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"hooks": {"createRuntime": [{"path": "/bin/true"}]}},
+        {"linux": {"netDevices": {"eth0": {}}}},
+        {"linux": {"resources": {"pids": {"limit": 2}}}},
+        {"process": {"scheduler": {"policy": "SCHED_OTHER"}}},
+        {"linux": MAPS | {"namespaces": namespaces("mount", "network", "user", pid="/p")}},
+    ],
+    ids=["hooks", "netDevices", "pids.limit", "scheduler", "user namespace"],
+)
+def test_a_pid_namespace_of_others_is_entered_first_where_init_is_told_of_or_would_lose_something(changes):
+    changed = config(**changes)
+    changed["linux"].setdefault("namespaces", [])
+    if "uidMappings" not in changed["linux"]:
+        changed["linux"]["namespaces"] = namespaces("mount", "network", pid="/p")
+    plan = build(changed)
+    seen = codes(plan)
+    assert seen.index(ops.SETNS) < seen.index(ops.FORK) < seen.index(ops.PIVOT_ROOT)
+    assert find(plan, ops.FORK)[0].b == 0
+
+
+@pytest.mark.parametrize("limit", [-1, 0, 3])
+def test_a_limit_of_processes_with_room_for_two_more_changes_nothing(limit):
+    linux = {"namespaces": namespaces("mount", pid="/p"), "resources": {"pids": {"limit": limit}}}
+    assert find(build(config(linux=linux)), ops.FORK)[0].b == 1
+
+
+def test_labels_of_a_container_in_a_pid_namespace_of_others_are_written_by_a_procfs_of_that():
+    linux = {"namespaces": namespaces("mount", pid="/p")}
+    plan = build(config(linux=linux, process={"apparmorProfile": "p"}), facts(apparmor=True))
+    (pid,) = (op for op in find(plan, ops.SETNS) if op.b == kernel.CLONE_NEWPID)
+    assert find(plan, ops.OWN_PROC)[0].a == pid.a
+
+
 @pytest.mark.parametrize(
     ("linux", "where"),
     [

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _FOLDER = ".seccomp"  # no id starts so
 _MOST = 64  # files: profiles are few; what makes a new one each time shall not fill the disk
 _LIMIT = 1 << 20
+_PTRACE = 1 << 19  # CAP_SYS_PTRACE
 
 
 def fill(plan: ops.LaunchPlan, root: str) -> None:
@@ -50,21 +51,23 @@ def fill(plan: ops.LaunchPlan, root: str) -> None:
 
 
 def _advance(plan: ops.LaunchPlan, program: bytes) -> None:
-    """Load the filter before a late FORK, if init can do the rest under it.
+    """Load the filter as soon as the process is its user, if init can do the rest under it.
 
-    A filter without no_new_privs takes CAP_SYS_ADMIN, which init would have to keep until then, in the sight of the
-    processes of the pid namespace that the fork enters.
+    A filter without no_new_privs takes CAP_SYS_ADMIN, which init would have to keep until then, in reach of what has
+    CAP_SYS_PTRACE: in the pid namespace that a late fork enters, or in the container, while it waits for its start.
     """
     codes = [op.code for op in plan.ops]
-    if ops.FORK not in codes or codes[-4:] != [ops.SECCOMP, ops.SET_CAPS, ops.AMBIENT, ops.EXEC]:
+    if codes[-4:] != [ops.SECCOMP, ops.SET_CAPS, ops.AMBIENT, ops.EXEC] or plan.ops[-4].b >= 0:
+        return  # no right is kept for it, or an agent is to be told of the filter
+    widened = codes.index(ops.SET_CAPS)
+    if ops.FORK in codes[:widened]:
         return
-    fork = codes.index(ops.FORK)
-    if codes[fork - 1] != ops.SET_CAPS or plan.ops[-4].b >= 0:
-        return  # it is an early one, or an agent is to be told of the filter
-    rest = [*codes[-3:-1], *codes[fork:-4], ops.JOIN_CGROUP, ops.EXEC]
+    if ops.FORK not in codes and not plan.ops[codes.index(ops.BOUNDING)].a & _PTRACE:
+        return
+    rest = [*codes[-3:-1], *codes[widened + 1 : -4], ops.JOIN_CGROUP, ops.EXEC]
     numbers = native.ffi.new("uint16_t[]", rest)
     if native.lib.pyoci_filter_lets(native.ffi.from_buffer(program), len(program) // 8, numbers, len(rest)):
-        plan.ops[fork:-1] = [*plan.ops[-4:-1], *plan.ops[fork:-4]]
+        plan.ops[widened + 1 : -1] = [*plan.ops[-4:-1], *plan.ops[widened + 1 : -4]]
 
 
 def _compile(seccomp: Obj) -> tuple[bytes, int]:

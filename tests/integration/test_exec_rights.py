@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -89,6 +90,22 @@ def test_under_its_filter_init_calls_nothing_that_is_not_listed(confined: Bundle
     shown = exec_(confined, "/bin/busybox", "grep", "Seccomp:", "/proc/self/status", **process)
     assert shown.stdout.split() == ["Seccomp:", "2"]
     assert (result.returncode, result.stderr) == (0, "")
+
+
+def test_a_container_that_may_trace_waits_for_its_start_with_its_own_rights_under_its_filter(confined: Bundle) -> None:
+    """What is run besides it meanwhile could take init over."""
+    confined.config["process"]["capabilities"] = {
+        key: ["CAP_SYS_PTRACE"] for key in ("bounding", "effective", "permitted")
+    }
+    assert confined.args("/bin/busybox", "true").create().returncode == 0
+    status = Path(f"/proc/{confined.pid()}/status").read_text()
+    shown = {
+        line.split()[0]: line.split()[1] for line in status.splitlines() if line.startswith(("CapPrm", "Seccomp:"))
+    }
+    assert shown == {"CapPrm:": f"{1 << 19:016x}", "Seccomp:": "2"}
+    (confined.rootfs / "bin/busybox").rename(confined.rootfs / "bin/moved")
+    result = confined.command("start", confined.name)
+    assert result.returncode == 1 and "no such file or directory" in result.stderr
 
 
 def test_what_fails_under_the_filter_is_told(confined: Bundle) -> None:

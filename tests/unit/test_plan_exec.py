@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from pyoci.lifecycle import filters
 from pyoci.lifecycle.launch import Launch
 from pyoci.plan import kernel, ops
 from pyoci.plan.compile import compile_exec
@@ -17,8 +16,8 @@ from tests.unit.plan_helpers import Obj, codes, config, facts
 ROOT = Path(__file__).parents[2]
 
 
-def build(process=None, flags=kernel.CLONE_NEWNS | kernel.CLONE_NEWPID, seccomp=None, **options):
-    data = config(linux={"seccomp": seccomp or {"defaultAction": "SCMP_ACT_ALLOW"}})
+def build(process=None, flags=kernel.CLONE_NEWNS | kernel.CLONE_NEWPID, **options):
+    data = config(linux={"seccomp": {"defaultAction": "SCMP_ACT_ALLOW"}})
     chosen = Options("c1")
     for key, value in options.items():
         setattr(chosen, key, value)
@@ -85,26 +84,6 @@ def test_exec_has_its_memory_policy_set_in_the_cpuset_and_its_io_priority_with_r
     plan = compile_exec(Obj(process, "process"), ExecTarget(Obj(data), 0), facts(), Options("c1"))
     places = order(plan, ops.IO_PRIORITY, ops.BOUNDING, ops.FORK, ops.MEMORY_POLICY)
     assert places == sorted(places)
-
-
-def test_exec_whose_filter_lets_init_go_on_keeps_no_right_for_it(tmp_path):
-    plan = build()
-    filters.fill(plan, str(tmp_path))
-    seen = codes(plan)
-    fork = seen.index(ops.FORK)
-    assert seen[fork - 4 : fork] == [ops.SET_CAPS, ops.SECCOMP, ops.SET_CAPS, ops.AMBIENT]
-    assert seen.count(ops.SECCOMP) == 1 and seen[-1] == ops.EXEC
-    once_more = list(plan.ops)
-    filters.fill(plan, str(tmp_path))
-    assert plan.ops == once_more
-
-
-@pytest.mark.parametrize("call", ["clone", "setsid", "execve", "sendmsg", "capset", "openat2", "faccessat2", "write"])
-def test_exec_whose_filter_would_stop_init_loads_it_last(call, tmp_path):
-    rule = {"names": [call], "action": "SCMP_ACT_ERRNO"}
-    plan = build(seccomp={"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule]})
-    filters.fill(plan, str(tmp_path))
-    assert codes(plan)[-4:] == [ops.SECCOMP, ops.SET_CAPS, ops.AMBIENT, ops.EXEC]
 
 
 def test_exec_terminal_is_of_the_running_container():

@@ -22,6 +22,7 @@ _GET_INFO = 0xC040FF0B  # _IOWR(0xFF, 11, 64 bytes)
 _INFO_EXIT = 8
 _RECORD = 8  # what a keeper tells of a process: pid and wait status
 _PATIENCE = 10.0  # seconds
+_MOMENT = 20  # milliseconds
 _LONGEST = 1_000_000.0  # seconds; poll(2) takes milliseconds in 31 bits
 
 
@@ -60,18 +61,28 @@ def exit_code(pid: int, pidfd: int, pipe: int = -1) -> int | None:
     Returns:
         its exit status, -n for death by signal n, None if nobody can tell.
     """
-    status = _from_keeper(pid, pipe) if pipe >= 0 else None
+    status = _from_keeper(pid, pidfd, pipe) if pipe >= 0 else None
     if status is None:
         status = _search(pid, pidfd)
     return None if status is None else posix.waitstatus_to_exitcode(status)
 
 
-def _from_keeper(pid: int, pipe: int) -> int | None:
-    """The keeper is its parent, so it tells as soon as the process has ended; of a stage, too."""
-    while len(record := posix.read(pipe, _RECORD)) == _RECORD:
-        if int.from_bytes(record[:4], "little") == pid:
+def _from_keeper(pid: int, pidfd: int, pipe: int) -> int | None:
+    """The keeper is its parent, so it tells as soon as the process has ended; of a stage, too.
+
+    But it does not hear of one that is traced until its tracer lets go.
+    """
+    told = poll()
+    told.register(pipe, POLLIN)
+    while True:
+        if not told.poll(_MOMENT):
+            status, final = _from_zombie(pid, pidfd)
+            if final:
+                return status
+        elif len(record := posix.read(pipe, _RECORD)) < _RECORD:
+            return None
+        elif int.from_bytes(record[:4], "little") == pid:
             return int.from_bytes(record[4:], "little")
-    return None
 
 
 def _search(pid: int, pidfd: int) -> int | None:

@@ -209,18 +209,29 @@ class Launch:
     def wait(self, pidfd: int | None = None) -> int:
         """Wait for its end; its exit status as a shell says it (128 + n for signal n), -1 if that is not known."""
         fd = self.pidfd if pidfd is None else pidfd
-        if self._aside:
+        try:
+            how = posix.WEXITED | posix.WNOHANG | _WALL
+            info = None if self._aside else posix.waitid(posix.P_PIDFD, fd, how)
+        except ChildProcessError:
+            return -1
+        if (
+            info is None
+        ):  # not yet, or it is no child, or what traces it has not let it go (ptrace(2)), which may be never
             from pyoci.lifecycle.ended import exit_code, has_ended
 
             code = exit_code(self.pid, fd, self.status_fd) if fd >= 0 and has_ended(fd) else None
             return -1 if code is None else code if code >= 0 else 128 - code
-        try:
-            info = posix.waitid(posix.P_PIDFD, fd, posix.WEXITED | _WALL)
-        except ChildProcessError:
-            return -1
-        if info is None:
-            return -1
         return info.si_status if info.si_code == posix.CLD_EXITED else 128 + info.si_status
+
+    def _wait_stage(self) -> None:
+        """Wait for what has introduced another process: it ends at once, out of reach of whoever could trace it."""
+        if not self._aside:  # else its keeper does
+            try:
+                posix.waitid(posix.P_PIDFD, self._stage, posix.WEXITED | _WALL)
+            except ChildProcessError:
+                pass
+        stage, self._stage = self._stage, -1
+        posix.close(stage)
 
     def pid_inside(self) -> int:
         """The pid as the process itself sees it: the last of proc(5), NSpid."""
@@ -370,10 +381,7 @@ class Launch:
                 first = self.pidfd < 0
                 self._introduced(message)
                 if self._stage >= 0:
-                    if not self._aside:
-                        self.wait(self._stage)
-                    stage, self._stage = self._stage, -1
-                    posix.close(stage)
+                    self._wait_stage()
                 if first:
                     self._begin(sync)
                 native.go(sync, files if first else [], SLOT_JOIN)

@@ -90,7 +90,7 @@ class RunCreation(Creation):
         from pyoci.lifecycle.foreground import attend
 
         launch = Launch(self.plan, self._at_point, self._entered)
-        launch.pid, launch.pidfd = 0, self.kept_pidfd
+        launch.pid, launch.pidfd = self.state.pid if self.state else 0, self.kept_pidfd
         status = attend(launch, self.proxy, self.notify)
         if status == _KILLED and self.driver.oom_killed():
             stderr("the kernel ended a process of the container for lack of memory · linux.resources.memory.limit")

@@ -113,15 +113,15 @@ static int take(int socket)
 		char space[CMSG_SPACE(sizeof(int))];
 	} control;
 	struct iovec iov = { &why, sizeof why };
-	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control };
-	control.h.cmsg_len = 0;
+	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control,
+			    .msg_controllen = CMSG_LEN(sizeof(int)) }; /* of more than one file the kernel drops the rest */
 	long r;
 	do
 		r = sys(__NR_recvmsg, socket, &m, MSG_CMSG_CLOEXEC);
 	while (r == -EINTR);
 	if (r < 0)
 		return (int)r;
-	if (m.msg_controllen >= CMSG_LEN(sizeof(int)) && control.h.cmsg_type == SCM_RIGHTS)
+	if (m.msg_controllen >= sizeof control.h && control.h.cmsg_type == SCM_RIGHTS && control.h.cmsg_len == CMSG_LEN(sizeof(int)))
 		return *(int *)CMSG_DATA(&control.h);
 	return r == sizeof why && why < 0 ? why : -ESRCH; /* it was ended on the way */
 }

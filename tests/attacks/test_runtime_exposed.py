@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
 from tests.attacks.arena import ROUNDS, Arena, Build, Victim, console
+from tests.conftest import REPO, runtime_path
 
 CANARY = "canary-7f3a91"
 # What a container that waits at its gate may hold besides stdio: sockets to its runtime, and plain memory.
@@ -156,17 +159,21 @@ def confine(victim: Victim, how: str) -> None:
         victim.config["linux"]["seccomp"] = FILTER
 
 
-def grabbing(arena: Arena, build_program: Build, how: str) -> tuple[Victim, Path]:
-    """A container with CAP_SYS_PTRACE whose process looks at each that comes into its pid namespace, and its notes."""
-    victim = arena()
-    build_program("grabber", victim.rootfs / "grabber")
-    victim.caps("CAP_SYS_PTRACE", "CAP_KILL", "CAP_DAC_OVERRIDE")
-    confine(victim, how)
+def tracing(victim: Victim, build_program: Build, program: str, *args: str) -> Path:
+    """Start one with CAP_SYS_PTRACE; gives the file of the program's notes."""
+    build_program(program, victim.rootfs / program)
     notes = victim.rootfs / "seen"
-    victim.args("/grabber", "/seen", str(arena.canary / "file")).started()
+    victim.caps("CAP_SYS_PTRACE", "CAP_KILL", "CAP_DAC_OVERRIDE").args(f"/{program}", "/seen", *args).started()
     while not notes.exists() or "ready" not in notes.read_text():
         time.sleep(0.01)
-    return victim, notes
+    return notes
+
+
+def beside(arena: Arena, first: Victim) -> Victim:
+    """Another one, in its pid namespace."""
+    victim = arena().no_namespace("pid")
+    victim.config["linux"]["namespaces"].append({"type": "pid", "path": f"/proc/{first.state()['pid']}/ns/pid"})
+    return victim
 
 
 HOW = pytest.mark.parametrize("how", ["by nothing", "by a filter", "by a filter and no_new_privs"])
@@ -177,7 +184,9 @@ def test_a_joining_process_never_has_more_rights_than_the_container_while_it_is_
     arena: Arena, build_program: Build, how: str
 ) -> None:
     """A process with CAP_SYS_PTRACE could take it over, and have them."""
-    victim, notes = grabbing(arena, build_program, how)
+    victim = arena()
+    confine(victim, how)
+    notes = tracing(victim, build_program, "grabber", str(arena.canary / "file"))
     for _ in range(20 * ROUNDS):
         assert victim.command("exec", victim.name, "true").returncode == 0
     seen = notes.read_text().split("\n")
@@ -190,9 +199,9 @@ def test_init_never_has_more_rights_than_its_program_while_it_is_seen_in_a_pid_n
     arena: Arena, build_program: Build, how: str
 ) -> None:
     """Nor can the host be reached by way of it; but for who opens the procfs, which has nothing else to do with CAP_SYS_ADMIN."""
-    first, notes = grabbing(arena, build_program, how)
-    second = arena().no_namespace("pid")
-    second.config["linux"]["namespaces"].append({"type": "pid", "path": f"/proc/{first.state()['pid']}/ns/pid"})
+    first = arena()
+    notes = tracing(first, build_program, "grabber", str(arena.canary / "file"))
+    second = beside(arena, first)
     confine(second, how)
     second.caps("CAP_SYS_PTRACE", "CAP_KILL", "CAP_DAC_OVERRIDE").args("true")
     for _ in range(10 * ROUNDS):
@@ -201,3 +210,66 @@ def test_init_never_has_more_rights_than_its_program_while_it_is_seen_in_a_pid_n
     seen = notes.read_text().split("\n")
     assert seen.count("seen") >= 10 * ROUNDS
     assert {line for line in seen if line} - {"caps 200000 confined"} == {"ready", "seen"}
+
+
+def held(notes: Path) -> None:
+    """Wait until the holder has got hold of one."""
+    deadline = time.monotonic() + 10
+    while "held" not in notes.read_text():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("which", [1, 2], ids=["what opens the procfs", "init"])
+def test_a_create_whose_process_is_held_in_a_pid_namespace_of_others_can_be_ended(
+    arena: Arena, build_program: Build, which: int
+) -> None:
+    first = arena()
+    notes = tracing(first, build_program, "holder", str(which))
+    second = beside(arena, first).args("true")
+    second.save()
+    call = [runtime_path(), "--root", str(second.root), "create", "--bundle", str(second.path), second.name]
+    quiet = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
+    with subprocess.Popen(call, **quiet) as creating:
+        try:
+            held(notes)
+            time.sleep(0.2)
+            if creating.poll() is None:  # init may have been ready when it was stopped
+                creating.terminate()
+            assert creating.wait(15) in (0, 128 + signal.SIGTERM)
+        finally:
+            creating.kill()
+    assert second.command("delete", "--force", second.name).returncode == 0
+    assert second.command("state", second.name).returncode == 1
+
+
+WAITING = """
+import sys, pyoci
+root, name, bundle = sys.argv[1:]
+with pyoci.Runtime(root).create(name, bundle) as container:
+    container.start()
+    sys.exit(128 - container.wait(10))
+"""
+
+
+@pytest.mark.parametrize("how", ["run", "Python"])
+def test_the_end_of_a_process_is_told_though_what_traces_it_never_lets_it_go(
+    arena: Arena, build_program: Build, how: str
+) -> None:
+    """Its parent cannot reap it, and would wait for ever (ptrace(2))."""
+    first = arena()
+    notes = tracing(first, build_program, "holder", "2", "run")
+    second = beside(arena, first).args("sleep", "100")
+    second.save()
+    call = [runtime_path(), "--root", str(second.root), "run", "--bundle", str(second.path), second.name]
+    if how == "Python":
+        call = [sys.executable, "-c", WAITING, str(second.root), second.name, str(second.path)]
+    quiet = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
+    with subprocess.Popen(call, cwd=REPO, **quiet) as running:
+        try:
+            held(notes)
+            second.wait("running")
+            os.kill(second.state()["pid"], signal.SIGKILL)
+            assert running.wait(10) == 128 + signal.SIGKILL
+        finally:
+            running.kill()

@@ -11,7 +11,7 @@ import cffi
 HERE = os.path.dirname(os.path.abspath(__file__))
 INIT_SOURCES = [
     "init.c", "plan.c", "report.c", "resolve.c", "mounts.c", "protect.c", "legacy.c", "mountinfo.c", "nopivot.c", "copy.c", "procfs.c",
-    "identity.c", "schedule.c", "process.c", "home.c", "console.c", "hook.c",
+    "identity.c", "schedule.c", "stage.c", "process.c", "home.c", "console.c", "hook.c",
 ]  # fmt: skip
 WARN = ["-D_GNU_SOURCE", "-std=c11", "-Wall", "-Wextra", "-Werror", "-Wshadow", "-Wstrict-prototypes"]
 HARDEN = ["-fstack-protector-strong", "-fno-strict-overflow", "-fno-common"]

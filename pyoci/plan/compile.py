@@ -94,20 +94,25 @@ def compile_create(spec: Obj, facts: HostFacts, options: Options) -> ops.LaunchP
 def _late_create(ctx: Context) -> bool:
     """Whether init enters a pid namespace that others live in with its program's rights only, as an exec does.
 
-    Hooks, netDevices and seccomp agents are told its pid, which it has only then. A limit of less than three processes
-    leaves no room for those that it takes.
+    Hooks that run before, netDevices and seccomp agents are told its pid, which it has only then. A limit of less than
+    three processes leaves no room for those that it takes.
     """
     resources = ctx.linux.obj("resources")
     pids = resources.obj("pids") if resources else None
     limit = pids.number("limit", -(1 << 63), (1 << 63) - 1) if pids else None
     room = limit is None or limit <= 0 or limit > 2
-    return CLONE_NEWPID in ctx.joined and room and not _needs_runtime(ctx) and _late(ctx)
+    told = ctx.linux.has("netDevices") or _has_agent(ctx) or hooks.before_start(ctx)
+    return CLONE_NEWPID in ctx.joined and room and not told and _late(ctx)
 
 
 def _needs_runtime(ctx: Context) -> bool:
     """Whether the runtime has something to do while the process waits in its namespaces."""
+    return ctx.spec.has("hooks") or ctx.linux.has("netDevices") or _has_agent(ctx)
+
+
+def _has_agent(ctx: Context) -> bool:
     seccomp = ctx.linux.obj("seccomp")
-    return ctx.spec.has("hooks") or ctx.linux.has("netDevices") or bool(seccomp and seccomp.has("listenerPath"))
+    return seccomp is not None and seccomp.has("listenerPath")
 
 
 def compile_exec(process: Obj, target: ExecTarget, facts: HostFacts, options: Options) -> ops.LaunchPlan:

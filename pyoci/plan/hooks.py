@@ -22,6 +22,12 @@ def check(ctx: Context) -> None:
                 _op(hook, -1)
 
 
+def before_start(ctx: Context) -> bool:
+    """Whether there are hooks that read of the container's process before its program runs."""
+    hooks = ctx.spec.obj("hooks")
+    return hooks is not None and any(hooks.objs(kind) for kind in KINDS[:4])
+
+
 def emit(ctx: Context, kind: str, slot: int) -> None:
     """Emit a HOOK op for each hook of the kind; `slot` holds the state JSON it reads."""
     hooks = ctx.spec.obj("hooks")

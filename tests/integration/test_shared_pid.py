@@ -106,15 +106,24 @@ def test_a_small_limit_of_processes_leaves_room_for_its_own(shared: Bundle, limi
 
 
 def test_hooks_are_told_the_pid_that_stays(shared: Bundle) -> None:
-    kinds = ("prestart", "createRuntime", "createContainer", "startContainer", "poststart")
     told = shared.path / "told"
     script = f"cat >>{told}; echo >>{told}"
-    for kind in kinds[:3]:
+    for kind in ("prestart", "createRuntime", "createContainer"):
         shared.config.setdefault("hooks", {})[kind] = [{"path": "/bin/sh", "args": ["sh", "-c", script]}]
     shared.running()
     pids = [json.loads(line)["pid"] for line in told.read_text().splitlines()]
     inside = Path(f"/proc/{shared.pid()}/status").read_text().split("NSpid:")[1].split("\n")[0].split()
     assert pids[0] == pids[1] == shared.pid() and pids[2] == int(inside[-1]) > 1
+
+
+def test_hooks_that_run_later_are_told_it_too(shared: Bundle) -> None:
+    told = shared.path / "told"
+    hook = {"path": "/bin/sh", "args": ["sh", "-c", f"cat >>{told}; echo >>{told}"]}
+    shared.config["hooks"] = {"poststart": [hook], "poststop": [hook]}
+    pid = shared.running().pid()
+    shared.command("delete", "--force", shared.name)
+    states = [json.loads(line) for line in told.read_text().splitlines()]
+    assert [(state["status"], state.get("pid", 0)) for state in states] == [("running", pid), ("stopped", 0)]
 
 
 @pytest.mark.parametrize(

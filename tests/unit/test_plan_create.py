@@ -94,12 +94,13 @@ def test_a_pid_namespace_of_others_is_entered_last_with_no_right_but_the_program
     "changes",
     [
         {"hooks": {"createRuntime": [{"path": "/bin/true"}]}},
+        {"hooks": {"startContainer": [{"path": "/bin/true"}]}},
         {"linux": {"netDevices": {"eth0": {}}}},
         {"linux": {"resources": {"pids": {"limit": 2}}}},
         {"process": {"scheduler": {"policy": "SCHED_OTHER"}}},
         {"linux": MAPS | {"namespaces": namespaces("mount", "network", "user", pid="/p")}},
     ],
-    ids=["hooks", "netDevices", "pids.limit", "scheduler", "user namespace"],
+    ids=["createRuntime", "startContainer", "netDevices", "pids.limit", "scheduler", "user namespace"],
 )
 def test_a_pid_namespace_of_others_is_entered_first_where_init_is_told_of_or_would_lose_something(changes):
     changed = config(**changes)
@@ -110,6 +111,12 @@ def test_a_pid_namespace_of_others_is_entered_first_where_init_is_told_of_or_wou
     seen = codes(plan)
     assert seen.index(ops.SETNS) < seen.index(ops.FORK) < seen.index(ops.PIVOT_ROOT)
     assert find(plan, ops.FORK)[0].b == 0
+
+
+@pytest.mark.parametrize("kind", ["poststart", "poststop"])
+def test_hooks_that_run_later_change_nothing(kind):
+    data = config(linux={"namespaces": namespaces("mount", pid="/p")}, hooks={kind: [{"path": "/bin/true"}]})
+    assert find(build(data), ops.FORK)[0].b == 1
 
 
 @pytest.mark.parametrize("limit", [-1, 0, 3])

@@ -118,6 +118,10 @@ _BY_OP = {
     (ops.KEEP, E.EPERM): "run as root, or add a user namespace",
     (ops.KEEP, E.EINVAL): "the kernel lacks one of the namespaces asked for",
     (ops.UNSHARE, E.ENOSPC): "raise the limits under /proc/sys/user (namespaces(7))",
+    (
+        ops.JOIN_CGROUP,
+        E.EACCES,
+    ): "a user may join by what root has opened from Linux 5.16 on, and where CVE-2021-4197 is mended",
     (ops.FORK, E.ENOMEM): "if a pid namespace is joined: does its first process still live?",
     (ops.MOUNT_FS, E.ESRCH): "does the first process of the joined pid namespace still live?",
     (ops.FORK, E.EAGAIN): "a limit of processes is reached: the caller's RLIMIT_NPROC, or pids.max of a cgroup",

@@ -157,7 +157,7 @@ _BY_ERRNO = {
     E.ELOOP: "a symlink stands in the way, or they turn in a circle",
     E.ENOSPC: "the filesystem is full",
     E.ENOSYS: "the kernel lacks this call (it is too old), or a seccomp filter of the caller hides it",
-    E.EMFILE: "the caller's limit of open files is reached (RLIMIT_NOFILE)",
+    E.EMFILE: "raise the caller's limit of open files (ulimit -n)",
 }
 _OF_MEMORY = {2: "RLIMIT_DATA", 9: "RLIMIT_AS"}
 _OF_PATHS = (E.EACCES, E.EROFS, E.ENOSPC)  # advice about a path, for ops that have one

@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 
 from pyoci import DEVNULL, PIPE, Container, Runtime, StateError, native
+from pyoci.procfs import stat_fields
 from tests.conftest import MANAGER, REPO, Bundle, Bundles, snapshot
 from tests.integration.machine import ends_killed
 
@@ -190,30 +191,25 @@ def test_two_hundred_lives_leak_no_file_descriptor(bundles: Bundles) -> None:
 
 
 def test_keepers_end_with_their_processes(runtime: Runtime, bundle: Bundle) -> None:
-    def keepers() -> set[int]:
-        found = set()
-        for entry in Path("/proc").iterdir():
-            try:
-                if entry.name.isdigit() and (entry / "comm").read_text() == "pyoci:keep\n":
-                    found.add(int(entry.name))
-            except OSError:
-                continue
-        return found
+    def keeps(pid: int) -> bool:
+        try:
+            return Path(f"/proc/{pid}/comm").read_text() == "pyoci:keep\n"
+        except OSError:
+            return False
 
-    before = keepers()
     bundle.args("sleep", "100")
     with runtime.create(bundle.name, bundle.path) as container:
         container.start()
         process = container.exec(["sleep", "100"])
-        mine = keepers() - before
-        assert len(mine) == 2
+        mine = {int(stat_fields(pid)[1]) for pid in (container.pid, process.pid)}
+        assert len(mine) == 2 and all(map(keeps, mine))
         for pid in mine:
             assert os.listdir(f"/proc/{pid}/fd") == ["0"] and os.readlink(f"/proc/{pid}/cwd") == "/"
             assert int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * 4096 < 1 << 19
         process.kill(9)
         process.close()
     end = time.monotonic() + 10
-    while keepers() & mine:
+    while any(map(keeps, mine)):
         assert time.monotonic() < end
         time.sleep(0.01)
 

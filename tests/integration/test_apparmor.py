@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -23,7 +24,7 @@ def enabled() -> bool:
 
 
 pytestmark = [pytest.mark.apparmor, pytest.mark.skipif(not enabled(), reason="no AppArmor here")]
-NAME = "pyoci-test-profile"
+NAME = f"pyoci-test-profile-{os.getpid()}"  # loaded profiles are the whole machine's
 PROFILE = f"""profile {NAME} flags=(attach_disconnected,mediate_deleted) {{
   file,
   capability,

@@ -123,6 +123,8 @@ _BY_OP = {
         E.EACCES,
     ): "a user may join by what root has opened from Linux 5.16 on, and where CVE-2021-4197 is mended",
     (ops.FORK, E.ENOMEM): "if a pid namespace is joined: does its first process still live?",
+    (ops.MOUNT_FS, E.EBADMSG): "a process of the joined pid namespace has put something else in the procfs's place: "
+    "do not share it with who has CAP_SYS_PTRACE",
     (ops.MOUNT_FS, E.ESRCH): "does the first process of the joined pid namespace still live?",
     (ops.FORK, E.EAGAIN): "a limit of processes is reached: the caller's RLIMIT_NPROC, or pids.max of a cgroup",
     (ops.CONSOLE, E.EBADF): "mount a devpts at /dev/pts, as a terminal needs one",

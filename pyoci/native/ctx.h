@@ -84,9 +84,8 @@ int make_parent(struct ctx *c, const char *path, const char **name);
 int leave_chroot(struct ctx *c); /* mounts.c */
 int legacy_attr(struct ctx *c, int fd, uint64_t set, uint64_t clr, uint64_t propagation, int recursive);
 
-/* procfs.c: of a pid namespace that is not ours, by its slot */
-int foreign_procfs(struct ctx *c, int64_t slot); /* a filesystem context; -errno */
-int check_procfs(struct ctx *c, int mnt);        /* `mnt` if it is one, else that is closed */
+/* procfs.c: a filesystem context of the procfs of a pid namespace that is not ours, by its slot; or -errno */
+int foreign_procfs(struct ctx *c, int64_t slot);
 
 /* copy.c */
 int copy_tree(struct ctx *c, int from, int to, int mode);

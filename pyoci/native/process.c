@@ -115,8 +115,6 @@ OPF(own_proc)
 		r = sys(__NR_fsmount, fs, FSMOUNT_CLOEXEC, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
 	if (fs >= 0)
 		sys(__NR_close, fs);
-	if (r >= 0 && op->a)
-		r = check_procfs(c, (int)r);
 	if (r < 0)
 		return fail(c, r, "mount a procfs of its own", NULL);
 	c->slots[SLOT_OWN_PROC] = (int)r;

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import platform
 import re
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -176,6 +178,15 @@ def beside(arena: Arena, first: Victim) -> Victim:
     return victim
 
 
+def often(notes: Path) -> Iterator[None]:
+    """Until enough processes have been seen; on a busy machine some are gone before."""
+    for _ in range(400 * ROUNDS):
+        if notes.read_text().count("seen") >= 15 * ROUNDS:
+            return
+        yield
+    raise AssertionError("too few were seen")
+
+
 HOW = pytest.mark.parametrize("how", ["by nothing", "by a filter", "by a filter and no_new_privs"])
 
 
@@ -187,10 +198,9 @@ def test_a_joining_process_never_has_more_rights_than_the_container_while_it_is_
     victim = arena()
     confine(victim, how)
     notes = tracing(victim, build_program, "grabber", str(arena.canary / "file"))
-    for _ in range(20 * ROUNDS):
+    for _ in often(notes):
         assert victim.command("exec", victim.name, "true").returncode == 0
     seen = notes.read_text().split("\n")
-    assert seen.count("seen") >= 10 * ROUNDS
     assert {line for line in seen if line} == {"ready", "seen"}
 
 
@@ -204,11 +214,10 @@ def test_init_never_has_more_rights_than_its_program_while_it_is_seen_in_a_pid_n
     second = beside(arena, first)
     confine(second, how)
     second.caps("CAP_SYS_PTRACE", "CAP_KILL", "CAP_DAC_OVERRIDE").args("true")
-    for _ in range(10 * ROUNDS):
+    for _ in often(notes):
         result = second.run()
         assert result.returncode == 0, result.stderr
     seen = notes.read_text().split("\n")
-    assert seen.count("seen") >= 10 * ROUNDS
     assert {line for line in seen if line} - {"caps 200000 confined"} == {"ready", "seen"}
 
 
@@ -220,27 +229,51 @@ def held(notes: Path) -> None:
         time.sleep(0.01)
 
 
-@pytest.mark.parametrize("which", [1, 2], ids=["what opens the procfs", "init"])
+@pytest.mark.parametrize("which", ["helper", "init"])
 def test_a_create_whose_process_is_held_in_a_pid_namespace_of_others_can_be_ended(
-    arena: Arena, build_program: Build, which: int
+    arena: Arena, build_program: Build, which: str
 ) -> None:
     first = arena()
-    notes = tracing(first, build_program, "holder", str(which))
+    notes = tracing(first, build_program, "holder", which)
     second = beside(arena, first).args("true")
     second.save()
     call = [runtime_path(), "--root", str(second.root), "create", "--bundle", str(second.path), second.name]
     quiet = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
-    with subprocess.Popen(call, **quiet) as creating:
-        try:
-            held(notes)
-            time.sleep(0.2)
-            if creating.poll() is None:  # init may have been ready when it was stopped
-                creating.terminate()
-            assert creating.wait(15) in (0, 128 + signal.SIGTERM)
-        finally:
-            creating.kill()
+    for _ in range(100):  # what opens the procfs may be gone before it is seen
+        with subprocess.Popen(call, **quiet) as creating:
+            try:
+                until = time.monotonic() + 0.5
+                while "held" not in notes.read_text() and time.monotonic() < until:
+                    time.sleep(0.01)
+                if creating.poll() is None:  # init may have been ready when it was stopped
+                    creating.terminate()
+                assert creating.wait(15) in (0, 128 + signal.SIGTERM)
+            finally:
+                creating.kill()
+        if "held" in notes.read_text():
+            break
+        second.command("delete", "--force", second.name)
+    assert "held" in notes.read_text()
     assert second.command("delete", "--force", second.name).returncode == 0
     assert second.command("state", second.name).returncode == 1
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="the program takes over a process of x86-64")
+@pytest.mark.parametrize("kind", ["tmpfs", "sysfs", "cgroup", "cgroup2", "devtmpfs"])
+def test_what_is_handed_over_in_the_place_of_a_procfs_is_never_made(
+    arena: Arena, build_program: Build, kind: str
+) -> None:
+    """Else who keeps the context could mount it first: the host's cgroups, or its devices."""
+    first = arena()
+    notes = tracing(first, build_program, "forger", kind)
+    second = beside(arena, first).args("true")
+    for _ in range(100):  # it may be gone before it is seen
+        result = second.run()
+        if "sent" in notes.read_text():
+            break
+    assert result.returncode == 1 and "something else in the procfs's place" in result.stderr
+    time.sleep(0.3)
+    assert notes.read_text().split() == ["ready", "sent"]
 
 
 WAITING = """
@@ -258,7 +291,7 @@ def test_the_end_of_a_process_is_told_though_what_traces_it_never_lets_it_go(
 ) -> None:
     """Its parent cannot reap it, and would wait for ever (ptrace(2))."""
     first = arena()
-    notes = tracing(first, build_program, "holder", "2", "run")
+    notes = tracing(first, build_program, "holder", "init", "run")
     second = beside(arena, first).args("sleep", "100")
     second.save()
     call = [runtime_path(), "--root", str(second.root), "run", "--bundle", str(second.path), second.name]
